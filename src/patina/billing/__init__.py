@@ -1,0 +1,1 @@
+"""Money: what a request may cost and what it did."""

@@ -1,0 +1,1 @@
+"""Commands in, events out: conversations, turns, tools, the bus and recovery."""

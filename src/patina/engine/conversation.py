@@ -1,0 +1,277 @@
+"""One conversation: a mailbox, at most one running turn, and what was loaded of its transcript.
+
+Commands are taken one by one and never wait for the turn: an interruption, an answer and a change
+of title are carried out while the model speaks. Messages that arrive during a turn wait for its
+end, in order. Nothing here is shared between conversations but the services.
+"""
+
+import logging
+from collections import deque
+from typing import Final
+
+import anyio
+
+from patina.engine.forking import copy_branch
+from patina.engine.questions import Questions
+from patina.engine.recorder import Recorder
+from patina.engine.recovery import CRASHED, close_calls, close_partial
+from patina.engine.services import Services
+from patina.engine.turn import Turn
+from patina.model import commands
+from patina.model.chat import ModelRef
+from patina.model.codec import FORMAT
+from patina.model.events import CommandFailed, ConversationOpened
+from patina.model.faults import Failure, Fault, InternalFault, UsageFault
+from patina.model.items import Head, Leaf, Message, Meta, Note
+from patina.model.tree import Tree
+
+_log = logging.getLogger(__name__)
+
+MAILBOX: Final = 64
+_DEFECT: Final = InternalFault(
+    "Patina made a mistake and ended this turn.",
+    hint="What was said is kept. The log has the details: `patina doctor` says where.",
+)
+# What needs the conversation's turn: such commands are carried out one after the other.
+_Work = commands.SendMessage | commands.OpenConversation
+
+
+class Conversation:
+    """Carries out the commands of the conversation `identifier`, in `run`."""
+
+    def __init__(self, services: Services, identifier: str) -> None:
+        self.identifier = identifier
+        self._services = services
+        self._send, self._receive = anyio.create_memory_object_stream[commands.AnyCommand](MAILBOX)
+        self._recorder = Recorder(services, identifier, Tree())
+        self._questions = Questions()
+        self._granted: set[str] = set()
+        self._mark: str | None = None
+        self._damaged = 0
+        self._waiting: deque[_Work] = deque()
+        self._turn: Turn | None = None
+        self._busy = False
+        self._finished = anyio.Event()
+
+    def submit(self, command: commands.AnyCommand) -> None:
+        """Put a command into the mailbox. Raises `UsageFault` where too many wait."""
+        try:
+            self._send.send_nowait(command)
+        except anyio.WouldBlock:
+            raise UsageFault(
+                "Too many commands wait for this conversation.",
+                hint="Wait until it has caught up, then try again.",
+            ) from None
+
+    async def idle(self) -> None:
+        """Return once no turn runs or waits to run."""
+        while self._busy:
+            await self._finished.wait()
+
+    def interrupt(self, reason: str) -> None:
+        """End the running turn in good order, and forget the messages that wait for it."""
+        self._waiting.clear()
+        if self._turn is not None:
+            self._turn.interruption.request(reason)
+
+    async def run(self) -> None:
+        """Take commands until the host cancels."""
+        async with anyio.create_task_group() as tasks, self._send, self._receive:
+            async for command in self._receive:
+                await self._guarded(command, tasks)
+
+    async def _guarded(self, command: commands.AnyCommand, tasks: anyio.abc.TaskGroup) -> None:
+        try:
+            await self._carry_out(command, tasks)
+        except Fault as fault:
+            self._failed(command, fault.failure)
+
+    def _failed(self, command: commands.AnyCommand, failure: Failure) -> None:
+        tag = type(command).__struct_config__.tag
+        reference = getattr(command, "message_id", getattr(command, "ask_id", ""))
+        self._recorder.tell(CommandFailed(command=str(tag), error=failure, ref=reference))
+
+    async def _carry_out(self, command: commands.AnyCommand, tasks: anyio.abc.TaskGroup) -> None:
+        if isinstance(command, commands.SendMessage):
+            self._enqueue(command, tasks)
+        elif isinstance(command, commands.Interrupt):
+            self.interrupt(command.reason)
+        elif isinstance(command, commands.AnswerPermission):
+            self._questions.take(command)
+        elif isinstance(command, commands.OpenConversation):
+            await self._open(command, tasks)
+        elif isinstance(command, commands.ChangeMeta):
+            await self._change(command)
+        elif isinstance(command, commands.ForkConversation):
+            await self._fork(command)
+        else:
+            await self._select(command)
+
+    def _enqueue(self, command: _Work, tasks: anyio.abc.TaskGroup) -> None:
+        self._waiting.append(command)
+        if not self._busy:
+            self._busy = True
+            self._finished = anyio.Event()
+            tasks.start_soon(self._work)
+
+    async def _work(self) -> None:
+        """Run the turns that wait, one after the other. There is at most one such task."""
+        try:
+            while self._waiting:
+                await self._contained(self._waiting.popleft())
+        finally:
+            self._busy = False
+            self._finished.set()
+
+    async def _contained(self, command: _Work) -> None:
+        """Run one turn. This is the boundary of a turn: a defect in one ends only that one."""
+        try:
+            async with self._services.journal.turn(self.identifier):
+                if isinstance(command, commands.SendMessage):
+                    await self._answer(command)
+                else:
+                    await self._resume()
+        except Fault as fault:
+            self._failed(command, fault.failure)
+        except Exception:  # noqa: BLE001 - a named boundary: told, logged, and contained
+            _log.exception("a turn failed")
+            self._failed(command, _DEFECT.failure)
+        finally:
+            self._turn = None
+
+    async def _load(self) -> None:
+        """Read the transcript if anyone but us has written to it since."""
+        mark = await self._services.journal.mark(self.identifier)
+        if mark == self._mark or not mark:
+            return
+        transcript = await self._services.journal.read(self.identifier)
+        self._recorder.tree = Tree(transcript.items)
+        self._damaged = transcript.damaged
+        self._mark = mark
+
+    async def _written(self) -> None:
+        self._mark = await self._services.journal.mark(self.identifier)
+
+    async def _answer(self, command: commands.SendMessage) -> None:
+        await self._load()
+        tree = self._recorder.tree
+        if command.message_id in tree:
+            return  # the same command again: it was carried out
+        if command.parent is not None and command.parent not in tree:
+            raise UsageFault(f"There is no item {command.parent} in this conversation.")
+        model = self._services.providers.resolve(command.model or tree.fact("model"))
+        if tree.head is not None:
+            await self._recover()
+        await self._begin(command, model)
+        await self._run(command.message_id, model, command.options)
+
+    async def _begin(self, command: commands.SendMessage, model: ModelRef) -> None:
+        """Write the user's message, and before it the head and the facts that it changes."""
+        tree, keys = self._recorder.tree, self._recorder.keys
+        written: list[Head | Meta | Message] = []
+        if tree.head is None:
+            written.append(self._head())
+        chosen = f"{model}:{model.effort}" if model.effort else str(model)
+        system = command.system if command.system != tree.facts.get("system") else None
+        if system is not None or chosen != tree.fact("model"):
+            written.append(Meta(**keys(), system=system, model=chosen))
+        own = {**keys(command.parent), "id": command.message_id}
+        written.append(Message(**own, role="user", parts=command.parts))
+        await self._recorder.write(*written)
+
+    def _head(self) -> Head:
+        own = {**self._recorder.keys(), "id": self.identifier, "conversation": self.identifier}
+        return Head(**own, format=FORMAT, app=self._services.app)
+
+    async def _run(self, turn_id: str, model: ModelRef, options: commands.TurnOptions) -> None:
+        self._turn = Turn(
+            self._services,
+            self._recorder,
+            self._questions,
+            self._granted,
+            turn_id=turn_id,
+            model=model,
+            options=options,
+        )
+        await self._turn.run()
+        await self._written()
+
+    async def _recover(self) -> None:
+        await close_partial(self._recorder)
+        opened = self._recorder.tree.open_calls()
+        if opened is not None:
+            await close_calls(self._recorder, opened, CRASHED)
+
+    async def _open(self, command: commands.OpenConversation, tasks: anyio.abc.TaskGroup) -> None:
+        if not self._busy:
+            await self._load()
+        if self._recorder.tree.head is None:
+            raise UsageFault(
+                f"There is no conversation {self.identifier}.",
+                hint="`patina sessions list` shows those there are.",
+            )
+        title = self._recorder.tree.fact("title")
+        self._recorder.tell(ConversationOpened(title=title, damaged=self._damaged))
+        if not self._busy:
+            self._enqueue(command, tasks)
+
+    async def _resume(self) -> None:
+        """Close what a crash left open; ask again what nobody answered, and then go on."""
+        await self._load()
+        await close_partial(self._recorder)
+        tree = self._recorder.tree
+        opened = tree.open_calls()
+        if opened is None:
+            await self._written()
+            return
+        if not opened.waiting():
+            await close_calls(self._recorder, opened, CRASHED)
+            await self._written()
+            return
+        turn_id = next(
+            (item.id for item in reversed(tree.path()) if _is_user(item)), opened.message.id
+        )
+        model = self._services.providers.resolve(tree.fact("model"))
+        await self._run(turn_id, model, commands.TurnOptions())
+
+    async def _change(self, command: commands.ChangeMeta) -> None:
+        await self._need()
+        names = ("title", "tags", "folder", "archived", "pinned", "system", "model")
+        facts = {name: getattr(command, name) for name in names}
+        await self._recorder.write(Meta(**self._recorder.keys(), **facts))
+
+    async def _select(self, command: commands.SelectBranch) -> None:
+        await self._need()
+        if self._busy:
+            raise UsageFault(
+                "The branch cannot be changed while an answer is being written.",
+                hint="Interrupt it first, or wait for its end.",
+            )
+        if command.item_id not in self._recorder.tree:
+            raise UsageFault(f"There is no item {command.item_id} in this conversation.")
+        await self._recorder.write(Leaf(**self._recorder.keys(), item=command.item_id))
+
+    async def _fork(self, command: commands.ForkConversation) -> None:
+        await self._load()
+        if self._recorder.tree.head is not None:
+            raise UsageFault("A fork needs a new conversation, and this one has items already.")
+        source = Tree((await self._services.journal.read(command.source)).items)
+        if command.item_id is not None and command.item_id not in source:
+            raise UsageFault(f"There is no item {command.item_id} to fork at.")
+        branch = copy_branch(source.path(command.item_id))
+        last = branch[-1].id if branch else None
+        said = f"Forked from {command.source}."
+        note = Note(**self._recorder.keys(last), level="info", text=said)
+        await self._recorder.write(self._head(), Meta(**self._recorder.keys(), **source.facts))
+        await self._recorder.write(*branch, note)
+        await self._written()
+
+    async def _need(self) -> None:
+        if not self._busy:
+            await self._load()
+        if self._recorder.tree.head is None:
+            raise UsageFault(f"There is no conversation {self.identifier}.")
+
+
+def _is_user(item: object) -> bool:
+    return isinstance(item, Message) and item.role == "user"

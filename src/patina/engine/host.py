@@ -1,0 +1,74 @@
+"""The engine: commands in, events out. Owns all conversations and the task group they live in."""
+
+from contextlib import AbstractContextManager, AsyncExitStack
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+
+from patina.engine.bus import BOUND, Subscription
+from patina.engine.conversation import Conversation
+from patina.engine.services import Services
+from patina.model.commands import AnyCommand
+from patina.model.faults import UsageFault
+from patina.model.ids import is_id
+
+CLOSING_SECONDS: Final = 5.0
+
+
+class Engine:
+    """`async with Engine(services) as engine`: submit commands, subscribe to events.
+
+    Leaving it interrupts every turn in good order, within `CLOSING_SECONDS`.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._conversations: dict[str, Conversation] = {}
+        self._stack = AsyncExitStack()
+        self._tasks = anyio.create_task_group()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._tasks)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._end_turns()
+        finally:
+            self._tasks.cancel_scope.cancel()
+        return await self._stack.__aexit__(kind, error, trace)
+
+    def submit(self, command: AnyCommand) -> None:
+        """Take a command; what comes of it is told by events.
+
+        Raises `UsageFault` where its conversation's id is none, or too many commands wait.
+        """
+        identifier = command.conversation
+        if not is_id(identifier):
+            raise UsageFault(f"{identifier!r} is not the id of a conversation.")
+        conversation = self._conversations.get(identifier)
+        if conversation is None:
+            conversation = Conversation(self._services, identifier)
+            self._conversations[identifier] = conversation
+            self._tasks.start_soon(conversation.run)
+        conversation.submit(command)
+
+    def subscribe(
+        self, conversation: str | None = None, bound: int = BOUND
+    ) -> AbstractContextManager[Subscription]:
+        """Listen to one conversation, or to all. `bound` is the number of events that may wait."""
+        return self._services.bus.subscribe(conversation, bound)
+
+    async def _end_turns(self) -> None:
+        for conversation in self._conversations.values():
+            conversation.interrupt("Patina was closed.")
+        with anyio.move_on_after(CLOSING_SECONDS):
+            for conversation in self._conversations.values():
+                await conversation.idle()

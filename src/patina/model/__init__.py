@@ -1,0 +1,1 @@
+"""Pure data: what Patina talks about. Imports nothing of ours and does no I/O."""

@@ -1,0 +1,169 @@
+"""What goes to a provider and what comes back, whatever its wire protocol."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from patina.model.faults import Failure
+from patina.model.items import CallStatus, StopReason
+from patina.model.parts import Part, ResultPart
+from patina.model.usage import Usage
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+class ModelRef(Struct, frozen=True):
+    """A model by its provider's name in the configuration, its own name, and its effort."""
+
+    provider: str
+    model: str
+    effort: Effort | None = None
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+
+class ModelInfo(Struct, frozen=True, omit_defaults=True):
+    """What is known of a model. None is "not known", never "no"."""
+
+    provider: str
+    model: str
+    context_window: int | None = None
+    max_output: int | None = None
+
+
+class ToolSpec(Struct, frozen=True):
+    """A tool as the model is told of it: `name` is the wire alias, `schema` JSON Schema."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+
+
+class ToolAnswer(Struct, frozen=True):
+    """The result of an earlier call, for the model. `call_id` as in its `ToolCall`."""
+
+    call_id: str
+    status: CallStatus
+    parts: tuple[ResultPart, ...]
+
+
+class ChatMessage(Struct, frozen=True):
+    """One message of the history.
+
+    `parts` hold `ToolCall` only for the assistant, whose `ToolCall.name` is the wire alias here;
+    `answers` stand only in role "tool" and answer the calls of the message before, in its order.
+    `provider` is who wrote an assistant message.
+    """
+
+    role: Literal["user", "assistant", "tool"]
+    parts: tuple[Part, ...] = ()
+    answers: tuple[ToolAnswer, ...] = ()
+    provider: str = ""
+
+
+class ChatRequest(Struct, frozen=True, kw_only=True):
+    """One request. `blobs` maps the SHA-256 of every image and file in `messages` to its bytes.
+
+    `max_tokens` bounds the answer; `timeout` is seconds of silence before the request fails.
+    """
+
+    model: str
+    messages: tuple[ChatMessage, ...]
+    system: str = ""
+    tools: tuple[ToolSpec, ...] = ()
+    temperature: float | None = None
+    max_tokens: int = 8192
+    effort: Effort | None = None
+    blobs: Mapping[str, bytes] = {}
+    timeout: float = 120.0
+
+
+class TextDelta(Struct, frozen=True):
+    """More text of the part `index`; parts are told apart by index, never by arrival."""
+
+    text: str
+    index: int = 0
+
+
+class ThinkingDelta(Struct, frozen=True):
+    """More reasoning. `signature` and `opaque`, where given, replace what the part had."""
+
+    text: str
+    index: int = 0
+    signature: str | None = None
+    opaque: str | None = None
+
+
+class ToolCallDelta(Struct, frozen=True):
+    """More of a tool call: `id` and `name` once, `arguments` in pieces. `name` is the alias."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class Retrying(Struct, frozen=True):
+    """The request failed before its first delta and is sent again after `wait` seconds."""
+
+    failure: Failure
+    wait: float
+    attempt: int
+
+
+class Finished(Struct, frozen=True):
+    """The good end of a stream. `raw_reason` is the provider's own word."""
+
+    reason: StopReason
+    raw_reason: str = ""
+    usage: Usage | None = None
+    model: str = ""
+
+
+class Failed(Struct, frozen=True):
+    """The bad end of a stream; what came before it is kept."""
+
+    failure: Failure
+    usage: Usage | None = None
+
+
+StreamEvent = TextDelta | ThinkingDelta | ToolCallDelta | Retrying | Finished | Failed
+
+
+class ToolInfo(Struct, frozen=True, kw_only=True):
+    """A tool of a server, as the server describes it.
+
+    `alias` is the name on the wire. `read_only`, `destructive` and `open_world` are the server's
+    claims (None: it says nothing). `timeout` is seconds.
+    """
+
+    server: str
+    tool: str
+    alias: str
+    display_name: str
+    description: str = ""
+    schema: Mapping[str, Any] = {}
+    read_only: bool | None = None
+    destructive: bool | None = None
+    open_world: bool | None = None
+    timeout: float = 30.0
+
+    @property
+    def name(self) -> str:
+        """The name a person reads: `server.tool`."""
+        return f"{self.server}.{self.tool}"
+
+
+def split_tool_name(name: str) -> tuple[str, str]:
+    """Return server and tool of `server.tool`; it splits at the first dot."""
+    server, dot, tool = name.partition(".")
+    return (server, tool) if dot else ("", name)
+
+
+class ToolOutcome(Struct, frozen=True):
+    """What a tool call came to. `is_error` is the tool's own word that it failed."""
+
+    parts: tuple[ResultPart, ...]
+    is_error: bool = False

@@ -1,0 +1,104 @@
+"""Commands: all that a front end may ask of the engine. Plain, typed, serialisable.
+
+Every command names its conversation. What comes of it is told by events; a command that cannot
+be carried out is answered by `command.failed`.
+"""
+
+from msgspec import Struct, field
+
+from patina.model.chat import Effort
+from patina.model.items import Choice
+from patina.model.parts import Part
+
+
+class Command(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    """What every command has. `session_id` is the conversation's id on the wire."""
+
+    conversation: str = field(name="session_id")
+
+
+class TurnOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a turn is to be run.
+
+    `servers` limits the tools to those servers (None: all enabled, (): none). `max_replies` is
+    the number of model replies after which the turn stops; `timeout` the seconds of silence a
+    request may have. `effort` and `temperature` None leave it to the model.
+    """
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    effort: Effort | None = None
+    servers: tuple[str, ...] | None = None
+    max_replies: int | None = None
+    timeout: float | None = None
+
+
+class SendMessage(Command, frozen=True, kw_only=True, tag="message.send"):
+    """Say something and start a turn.
+
+    The first message creates the conversation. `message_id` (UUID 7) is the id of the user
+    message: a command that is sent twice is carried out once. `model` is `provider/model`; None
+    keeps the conversation's. `system` replaces the conversation's system prompt. `parent` starts
+    a branch after that item. A message that arrives during a turn waits for its end.
+    """
+
+    message_id: str
+    parts: tuple[Part, ...]
+    model: str | None = None
+    system: str | None = None
+    parent: str | None = None
+    options: TurnOptions = TurnOptions()
+
+
+class Interrupt(Command, frozen=True, kw_only=True, tag="turn.interrupt"):
+    """End the running turn now. What was received is kept; every open call gets a result."""
+
+    reason: str = "Interrupted by the user."
+
+
+class AnswerPermission(Command, frozen=True, kw_only=True, tag="permission.answer"):
+    """Answer the question `ask_id`. The first answer counts."""
+
+    ask_id: str
+    choice: Choice
+    reason: str = ""
+
+
+class OpenConversation(Command, frozen=True, kw_only=True, tag="conversation.open"):
+    """Load a conversation, close what a crash left open, and ask open questions again."""
+
+
+class ForkConversation(Command, frozen=True, kw_only=True, tag="conversation.fork"):
+    """Begin this conversation as a copy of the active branch of `source`, up to `item_id`."""
+
+    source: str
+    item_id: str | None = None
+
+
+class ChangeMeta(Command, frozen=True, kw_only=True, tag="conversation.change"):
+    """Change facts about the conversation; None leaves a fact as it is."""
+
+    title: str | None = None
+    tags: tuple[str, ...] | None = None
+    folder: str | None = None
+    archived: bool | None = None
+    pinned: bool | None = None
+    system: str | None = None
+    model: str | None = None
+
+
+class SelectBranch(Command, frozen=True, kw_only=True, tag="branch.select"):
+    """Make the branch that ends in `item_id` the active one."""
+
+    item_id: str
+
+
+AnyCommand = (
+    SendMessage
+    | Interrupt
+    | AnswerPermission
+    | OpenConversation
+    | ForkConversation
+    | ChangeMeta
+    | SelectBranch
+)

@@ -1,0 +1,218 @@
+"""Events: all that the engine says. `docs/events.md` lists them with their fields.
+
+`seq` ascends by one per event of an engine; the bus sets it and `ts` when it publishes. Durable
+events carry the item that is already in the journal; the rest is live only (`durable.py`).
+"""
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from patina.model.faults import Failure
+from patina.model.items import (
+    Ask,
+    Call,
+    Decision,
+    Head,
+    Hide,
+    Leaf,
+    Message,
+    Meta,
+    Note,
+    ReplyStart,
+    Result,
+    StopReason,
+)
+from patina.model.usage import Usage
+
+
+class Event(Struct, kw_only=True, omit_defaults=True, tag_field="type"):
+    """What every event has. `conversation` is "" where an event is about none."""
+
+    seq: int = 0
+    ts: str = ""
+    conversation: str = field(default="", name="session_id")
+
+
+class ConversationCreated(Event, kw_only=True, tag="conversation.created"):
+    """A transcript was begun."""
+
+    item: Head
+
+
+class ConversationOpened(Event, kw_only=True, tag="conversation.opened"):
+    """A conversation is loaded. `damaged` counts unreadable lines that were left alone."""
+
+    title: str = ""
+    damaged: int = 0
+
+
+class MessageAdded(Event, kw_only=True, tag="message.added"):
+    """A user or assistant message is whole."""
+
+    item: Message
+
+
+class ReplyStarted(Event, kw_only=True, tag="reply.started"):
+    """A request leaves for the provider."""
+
+    item: ReplyStart
+
+
+class PermissionAsked(Event, kw_only=True, tag="permission.asked"):
+    """A tool call waits for a person: answer with `permission.answer`."""
+
+    item: Ask
+
+
+class PermissionDecided(Event, kw_only=True, tag="permission.decided"):
+    """A call was allowed or denied."""
+
+    item: Decision
+
+
+class ToolStarted(Event, kw_only=True, tag="tool.started"):
+    """A tool is about to run. `text` is what to show."""
+
+    item: Call
+    text: str
+
+
+class ToolFinished(Event, kw_only=True, tag="tool.finished"):
+    """A call has its result. `text` is what to show."""
+
+    item: Result
+    text: str
+
+
+class NoteAdded(Event, kw_only=True, tag="note.added"):
+    """Something to tell the user."""
+
+    item: Note
+
+
+class MetaChanged(Event, kw_only=True, tag="meta.changed"):
+    """Facts about the conversation changed."""
+
+    item: Meta
+
+
+class BranchSelected(Event, kw_only=True, tag="branch.selected"):
+    """Another branch is active."""
+
+    item: Leaf
+
+
+class ItemHidden(Event, kw_only=True, tag="item.hidden"):
+    """An item is not to be shown any more."""
+
+    item: Hide
+
+
+class TurnStarted(Event, kw_only=True, tag="turn.started"):
+    """The engine begins to answer the user message `turn_id`."""
+
+    turn_id: str
+    provider: str
+    model: str
+
+
+class TurnEnded(Event, kw_only=True, tag="turn.ended"):
+    """The model needs nothing more, or the turn was ended. `error` says why where it failed."""
+
+    turn_id: str
+    stop_reason: StopReason
+    usage: Usage = Usage()
+    error: Failure | None = None
+
+
+class TextDelta(Event, kw_only=True, tag="text.delta"):
+    """More text of the message `item_id`. Deltas of one part may be merged."""
+
+    item_id: str
+    text: str
+    index: int = 0
+
+
+class ThinkingDelta(Event, kw_only=True, tag="thinking.delta"):
+    """More reasoning of the message `item_id`. Deltas of one part may be merged."""
+
+    item_id: str
+    text: str
+    index: int = 0
+
+
+class ToolCallDelta(Event, kw_only=True, tag="tool_call.delta"):
+    """More arguments of a call that the model is writing. `name` is `server.tool` once known."""
+
+    item_id: str
+    index: int
+    name: str = ""
+    text: str = ""
+
+
+class ReplyRetrying(Event, kw_only=True, tag="reply.retrying"):
+    """The provider failed before its first word; the request is sent again in `wait` seconds."""
+
+    item_id: str
+    error: Failure
+    wait: float
+    attempt: int
+
+
+class ServerChanged(Event, kw_only=True, tag="server.changed"):
+    """An MCP server's state changed. `text` says it in words, the reason of an error included."""
+
+    server: str
+    state: Literal["disabled", "idle", "starting", "connected", "error"]
+    text: str = ""
+    tools: int = 0
+
+
+class CommandFailed(Event, kw_only=True, tag="command.failed"):
+    """A command could not be carried out. `command` is its type, `ref` the id it named."""
+
+    command: str
+    error: Failure
+    ref: str = ""
+
+
+class Resync(Event, kw_only=True, tag="resync"):
+    """This reader was too slow and events were dropped: read the journal again, then go on."""
+
+    dropped: int
+
+
+class AskFinished(Event, kw_only=True, tag="ask.finished"):
+    """Last line of `patina ask --events`; `result` is the object of `--json`."""
+
+    result: dict[str, Any]
+
+
+AnyEvent = (
+    ConversationCreated
+    | ConversationOpened
+    | MessageAdded
+    | ReplyStarted
+    | PermissionAsked
+    | PermissionDecided
+    | ToolStarted
+    | ToolFinished
+    | NoteAdded
+    | MetaChanged
+    | BranchSelected
+    | ItemHidden
+    | TurnStarted
+    | TurnEnded
+    | TextDelta
+    | ThinkingDelta
+    | ToolCallDelta
+    | ReplyRetrying
+    | ServerChanged
+    | CommandFailed
+    | Resync
+    | AskFinished
+)
+DurableItem = (
+    Head | Message | ReplyStart | Ask | Decision | Call | Result | Note | Meta | Leaf | Hide
+)

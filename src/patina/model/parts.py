@@ -1,0 +1,61 @@
+"""Parts: the content of messages and tool results.
+
+Bytes never stand in a part. Images and files name a blob by the SHA-256 of its content.
+"""
+
+from msgspec import Struct
+
+
+class Text(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="text"):
+    """Words, as Markdown where a model wrote them. Unchanged from what was received."""
+
+    text: str
+
+
+class Thinking(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="thinking"):
+    """A model's reasoning.
+
+    `signature` and `opaque` go back verbatim, and only to the provider that made them.
+    """
+
+    text: str
+    signature: str | None = None
+    opaque: str | None = None
+
+
+class Image(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="image"):
+    """A picture: `blob` is the SHA-256 (64 hex digits) of its bytes."""
+
+    blob: str
+    media_type: str
+    name: str = ""
+
+
+class File(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="file"):
+    """A document that is neither text nor picture, such as a PDF. `blob` as in `Image`."""
+
+    blob: str
+    media_type: str
+    name: str = ""
+
+
+class ToolCall(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="tool_call"):
+    """A model's wish to run a tool.
+
+    `id` is the provider's id for the call, unique within its message. `name` is `server.tool`, or
+    what the model wrote where that names no tool. `arguments` is JSON text as the model wrote it,
+    not yet checked.
+    """
+
+    id: str
+    name: str
+    arguments: str = "{}"
+
+
+Part = Text | Thinking | Image | File | ToolCall
+ResultPart = Text | Image | File
+
+
+def text_of(parts: tuple[Part, ...] | tuple[ResultPart, ...]) -> str:
+    """Return the words of `parts`, without thinking, images and tool calls."""
+    return "".join(part.text for part in parts if isinstance(part, Text))

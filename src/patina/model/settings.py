@@ -1,0 +1,164 @@
+"""The shapes of the configuration (`docs/configuration.md`). `config` loads and saves them."""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+ProviderKind = Literal[
+    "openai",
+    "azure_openai",
+    "anthropic",
+    "google",
+    "ollama",
+    "cohere",
+    "huggingface",
+    "openai_compatible",
+]
+Api = Literal["auto", "chat", "responses"]
+Transport = Literal["stdio", "streamable-http", "sse", "websocket"]
+AuthMode = Literal["auto", "none", "bearer", "client", "server", "client_credentials"]
+Connect = Literal["auto", "lazy", "manual"]
+PermissionDefault = Literal["ask", "deny", "reads"]
+RuleAction = Literal["deny", "ask", "allow"]
+Effect = Literal["read", "write", "destructive", "open_world"]
+
+
+class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the user knows better than the catalog. Prices are USD per million tokens."""
+
+    context_window: int | None = None
+    max_output: int | None = None
+    price: dict[str, str] = {}
+
+
+class ProviderSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One provider. `api_key` is `secret:NAME` or `env:NAME`, never the key."""
+
+    kind: ProviderKind
+    base_url: str = ""
+    api: Api = "auto"
+    api_key: str = ""
+    enabled: bool = True
+    local: bool = False
+    api_version: str = ""
+    deployment: str = ""
+    default_model: str = ""
+    models: dict[str, ModelSettings] = {}
+
+
+class ServerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One MCP server. Values of `env` and `headers` may be `secret:NAME`, `env:NAME`,
+    `keyfile:PATH` or plain text. `tool_timeout` and `idle_timeout` are seconds.
+    """
+
+    display_name: str = ""
+    transport: Transport = "stdio"
+    command: str = ""
+    args: tuple[str, ...] = ()
+    cwd: str = ""
+    env: dict[str, str] = {}
+    required: tuple[str, ...] = ()
+    source: dict[str, str] = {}
+    package: dict[str, str] = {}
+    protocol_version: str = "auto"
+    url: str = ""
+    headers: dict[str, str] = {}
+    auth_mode: AuthMode = "auto"
+    connect: Connect = "auto"
+    allowed_tools: tuple[str, ...] | None = None
+    tool_timeout: float = 30.0
+    idle_timeout: float = 1800.0
+    enabled: bool = True
+
+
+class PermissionRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One rule. `server` and `tool` are globs; `args` maps argument names to globs of values;
+    `expires` is a date (YYYY-MM-DD), the last day on which the rule holds.
+    """
+
+    action: RuleAction
+    server: str = "*"
+    tool: str = "*"
+    effect: Effect | None = None
+    args: dict[str, str] = {}
+    expires: str = ""
+
+
+class PermissionSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What happens to a call that no rule decides, and the rules."""
+
+    default: PermissionDefault = "ask"
+    rules: tuple[PermissionRule, ...] = ()
+
+
+class BillingSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Limits in USD as decimal strings; "" is no limit."""
+
+    daily_limit: str = ""
+    monthly_limit: str = ""
+    warn_at: float = 0.8
+    on_unknown_price: Literal["ask", "allow", "refuse"] = "ask"
+    per_model_limits: dict[str, str] = {}
+
+
+class RegistrySettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where servers are looked up."""
+
+    official: str = "https://registry.modelcontextprotocol.io"
+    smithery: str = "https://api.smithery.ai"
+
+
+class UiSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How Patina looks."""
+
+    theme: Literal["auto", "light", "dark"] = "auto"
+
+
+class ChatSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Bounds of a turn. `tool_calls` counts all tool calls of one turn."""
+
+    max_tokens: int = 8192
+    max_replies: int = 50
+    tool_calls: int = 100
+    timeout: float = 120.0
+    system: str = "You are a helpful assistant."
+
+
+class LogSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The log of `state/logs`."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything of `config.toml`, with what the environment adds."""
+
+    version: Literal[1] = 1
+    default_model: str = ""
+    providers: dict[str, ProviderSettings] = {}
+    mcp_servers: dict[str, ServerSettings] = {}
+    billing: BillingSettings = BillingSettings()
+    permissions: PermissionSettings = PermissionSettings()
+    registries: RegistrySettings = RegistrySettings()
+    ui: UiSettings = UiSettings()
+    chat: ChatSettings = ChatSettings()
+    log: LogSettings = LogSettings()
+
+
+class Source(Struct, frozen=True):
+    """Where a value comes from: "flag", "environment", ".env", "file" or "default", and which."""
+
+    kind: Literal["flag", "environment", ".env", "file", "default"]
+    where: str = ""
+
+
+class Configured(Struct, frozen=True):
+    """Settings with the source of each value by its dotted key; absent keys are defaults."""
+
+    settings: Settings
+    sources: dict[str, Source] = {}
+    extra: dict[str, Any] = {}
+
+    def source(self, key: str) -> Source:
+        """Return the source of the value at the dotted `key`."""
+        return self.sources.get(key, Source("default"))

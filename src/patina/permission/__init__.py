@@ -1,0 +1,1 @@
+"""Pure policy about tool calls: rules, the decision, the words of the question."""

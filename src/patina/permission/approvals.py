@@ -1,0 +1,56 @@
+"""What `--approve` says: answers that the user gives in advance, for one run."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from patina.model.chat import ToolInfo
+from patina.model.faults import UsageFault
+from patina.ports.permission import Allow
+
+MODES: Final = ("ask", "deny", "reads", "all")
+START: Final = "start:"
+
+
+class Approvals(Struct, frozen=True):
+    """`every` and `reads` allow all tools or those that claim to only read; `deny` denies what
+    would be asked; `tools` are `server.tool` names; `start` servers whose first start is allowed.
+    """
+
+    every: bool = False
+    reads: bool = False
+    deny: bool = False
+    tools: frozenset[str] = frozenset()
+    start: frozenset[str] = frozenset()
+
+    def verdict(self, tool: ToolInfo) -> Allow | None:
+        """Return the approval that covers `tool`, if any."""
+        if self.every:
+            return Allow("--approve all")
+        if tool.name in self.tools:
+            return Allow(f"--approve {tool.name}")
+        if self.reads and tool.read_only is True:
+            return Allow("--approve reads")
+        return None
+
+
+def parse_approvals(text: str) -> Approvals:
+    """Return what a comma-separated `--approve` value says. Raises `UsageFault`."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    tools = {word for word in words if "." in word and not word.startswith(START)}
+    start = {word.removeprefix(START) for word in words if word.startswith(START)}
+    for word in words:
+        if word not in MODES and word not in tools and word.removeprefix(START) not in start:
+            raise UsageFault(
+                f"--approve {word} is not understood.",
+                hint="Say ask, deny, reads, all, SERVER.TOOL or start:SERVER, separated by commas.",
+            )
+    if "deny" in words and ("all" in words or "reads" in words):
+        raise UsageFault("--approve cannot both allow and deny.", hint="Leave one of them out.")
+    return Approvals(
+        every="all" in words,
+        reads="reads" in words,
+        deny="deny" in words,
+        tools=frozenset(tools),
+        start=frozenset(start),
+    )

@@ -1,0 +1,30 @@
+"""Tools a model may call."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from patina.model.chat import ToolInfo, ToolOutcome
+
+
+class Tools(Protocol):
+    """The tools of all servers, by `server.tool`."""
+
+    async def list(self, servers: tuple[str, ...] | None) -> tuple[ToolInfo, ...]:
+        """Return the tools of `servers` (None: of all enabled ones), in a stable order.
+
+        Bounded: a server that is not ready in time is left out. A name in `servers` that is not
+        configured raises `UsageFault`; one that needs consent first raises `PermissionFault`.
+        """
+
+    def find(self, name: str) -> ToolInfo | None:
+        """Return the tool with the alias or the `server.tool` name `name`, as last listed."""
+
+    def check(self, tool: ToolInfo, arguments: str) -> Mapping[str, Any]:
+        """Return the arguments in the JSON text. Raises `McpFault` if the schema forbids them."""
+
+    async def call(self, tool: ToolInfo, arguments: Mapping[str, Any]) -> ToolOutcome:
+        """Run a tool and return what it said.
+
+        Raises `McpFault` where the server cannot be reached, died, or answered with a JSON-RPC
+        error, whose number is then the fault's code. Cancelling tells the server.
+        """

@@ -1,0 +1,1 @@
+"""Pure folds from events and items to what is shown. Both front ends use them."""
