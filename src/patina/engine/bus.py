@@ -1,8 +1,8 @@
 """Events to whoever listens, numbered, each reader with a bounded queue of its own.
 
 Overflow has a stated answer. Deltas of one part are merged while they wait, so a slow reader gets
-fewer and longer ones. A reader that falls behind by more than its bound of other events loses its
-queue and gets `Resync`: it reads the journal again and goes on. Writers never wait for readers.
+fewer and longer ones. A reader that falls behind by more than its bound loses its queue and gets
+`Resync` instead: it reads the journal again and goes on. Writers never wait for readers.
 """
 
 from collections import deque
@@ -15,7 +15,6 @@ import msgspec
 
 from patina.model.events import (
     AnyEvent,
-    Event,
     Resync,
     TextDelta,
     ThinkingDelta,
@@ -61,33 +60,29 @@ class Subscription:
         """Take `event` if it concerns this reader. Never waits."""
         if self._conversation is not None and event.conversation not in ("", self._conversation):
             return
-        if isinstance(event, _DELTAS):
-            self._push_delta(event)
-        elif len(self._queue) >= self._bound:
-            self._dropped += len(self._queue) + 1
-            self._queue.clear()
-        else:
-            self._queue.append(event)
+        if not (isinstance(event, _DELTAS) and self._merge(event)):
+            if len(self._queue) >= self._bound:
+                self._dropped += len(self._queue)
+                self._queue.clear()
+            self._queue.append(_Waiting(event) if isinstance(event, _DELTAS) else event)
         self._arrived.set()
 
-    def _push_delta(self, event: _Delta) -> None:
+    def _merge(self, event: _Delta) -> bool:
         last = self._queue[-1] if self._queue else None
         if (
-            type(last) is _Waiting
-            and type(last.event) is type(event)
-            and last.event.item_id == event.item_id
-            and last.event.index == event.index
+            type(last) is not _Waiting
+            or type(last.event) is not type(event)
+            or last.event.item_id != event.item_id
+            or last.event.index != event.index
         ):
-            last.more.append(event.text)
-            last.seq = event.seq
-        elif len(self._queue) < self._bound:
-            self._queue.append(_Waiting(event))
-        else:
-            self._dropped += 1
+            return False
+        last.more.append(event.text)
+        last.seq = event.seq
+        return True
 
     def take_nowait(self) -> AnyEvent | None:
         """Return the next event, or None where none waits."""
-        if self._dropped and not self._queue:
+        if self._dropped:  # what was dropped came before all that waits now
             dropped, self._dropped = self._dropped, 0
             return Resync(dropped=dropped, conversation=self._conversation or "")
         if not self._queue:
@@ -140,8 +135,3 @@ class Bus:
         finally:
             self._readers.remove(reader)
             reader.close()
-
-
-def is_delta(event: Event) -> bool:
-    """Whether `event` is a fragment that the durable message will repeat."""
-    return isinstance(event, _DELTAS)

@@ -13,7 +13,7 @@ import anyio
 
 from patina.engine.forking import copy_branch
 from patina.engine.questions import Questions
-from patina.engine.recorder import Recorder
+from patina.engine.recorder import LEAF, Recorder
 from patina.engine.recovery import CRASHED, close_calls, close_partial
 from patina.engine.services import Services
 from patina.engine.turn import Turn
@@ -175,7 +175,7 @@ class Conversation:
         system = command.system if command.system != tree.facts.get("system") else None
         if system is not None or chosen != tree.fact("model"):
             written.append(Meta(**keys(), system=system, model=chosen))
-        own = {**keys(command.parent), "id": command.message_id}
+        own = {**keys(command.parent or LEAF), "id": command.message_id}
         written.append(Message(**own, role="user", parts=command.parts))
         await self._recorder.write(*written)
 
@@ -259,9 +259,7 @@ class Conversation:
         if command.item_id is not None and command.item_id not in source:
             raise UsageFault(f"There is no item {command.item_id} to fork at.")
         branch = copy_branch(source.path(command.item_id))
-        last = branch[-1].id if branch else None
-        said = f"Forked from {command.source}."
-        note = Note(**self._recorder.keys(last), level="info", text=said)
+        note = Note(**self._recorder.keys(), level="info", text=f"Forked from {command.source}.")
         await self._recorder.write(self._head(), Meta(**self._recorder.keys(), **source.facts))
         await self._recorder.write(*branch, note)
         await self._written()

@@ -22,7 +22,7 @@ async def close_partial(recorder: Recorder) -> None:
     if partial is None:
         return
     note = Note(
-        **recorder.keys(partial.id if partial.parts else None),
+        **recorder.keys(),
         level="warning",
         text="Patina stopped while this answer was being written.",
         hint="What was received is kept. Send a message to go on.",

@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from patina.model.chat import ToolInfo
+from patina.model.chat import ToolInfo, split_tool_name
 from patina.model.faults import UsageFault
 from patina.ports.permission import Allow
 
@@ -37,10 +37,10 @@ class Approvals(Struct, frozen=True):
 def parse_approvals(text: str) -> Approvals:
     """Return what a comma-separated `--approve` value says. Raises `UsageFault`."""
     words = [word.strip() for word in text.split(",") if word.strip()]
-    tools = {word for word in words if "." in word and not word.startswith(START)}
-    start = {word.removeprefix(START) for word in words if word.startswith(START)}
+    start = {word for word in words if word.startswith(START) and word != START}
+    tools = {word for word in words if all(split_tool_name(word)) and not word.startswith(START)}
     for word in words:
-        if word not in MODES and word not in tools and word.removeprefix(START) not in start:
+        if word not in (*MODES, *tools, *start):
             raise UsageFault(
                 f"--approve {word} is not understood.",
                 hint="Say ask, deny, reads, all, SERVER.TOOL or start:SERVER, separated by commas.",
@@ -52,5 +52,5 @@ def parse_approvals(text: str) -> Approvals:
         reads="reads" in words,
         deny="deny" in words,
         tools=frozenset(tools),
-        start=frozenset(start),
+        start=frozenset(word.removeprefix(START) for word in start),
     )

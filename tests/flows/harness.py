@@ -1,0 +1,192 @@
+"""An engine over the shipped fakes: commands in, events out, every wait bounded."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import anyio
+
+from patina.billing.unmetered import Unmetered
+from patina.engine.bus import Bus, Subscription
+from patina.engine.clock import ManualClock
+from patina.engine.host import Engine
+from patina.engine.services import Services
+from patina.mcp.fake import FakeTools, Script
+from patina.model import commands, events
+from patina.model.chat import Finished, ModelRef, TextDelta, ToolCallDelta
+from patina.model.ids import new_id
+from patina.model.items import Choice
+from patina.model.parts import Text
+from patina.model.settings import ChatSettings, PermissionSettings
+from patina.model.tree import Tree
+from patina.permission.gate import PolicyGate
+from patina.ports.journal import Journal
+from patina.ports.permission import Gate
+from patina.ports.provider import Driver
+from patina.providers.scripted import ScriptedDriver, Step
+from patina.store.memory import MemoryJournal
+
+WAIT = 5.0
+E = TypeVar("E", bound=events.Event)
+
+
+class OneProvider:
+    """`ports.provider.Providers` with a single driver, under the name "fake"."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def resolve(self, name: str) -> ModelRef:
+        provider, _, model = (name or "fake/one").partition("/")
+        return ModelRef(provider, model)
+
+    def driver(self, provider: str) -> Driver:
+        return self._driver
+
+
+def says(text: str) -> list[Step]:
+    """A reply of words, in two deltas."""
+    half = len(text) // 2
+    return [TextDelta(text[:half]), TextDelta(text[half:]), Finished("stop")]
+
+
+def calls(*wanted: tuple[str, str, str]) -> list[Step]:
+    """A reply that calls tools: (id, alias, arguments as JSON text), arguments in two pieces."""
+    deltas: list[Step] = []
+    for index, (identifier, alias, arguments) in enumerate(wanted):
+        deltas.append(ToolCallDelta(index, identifier, alias, arguments[:3]))
+        deltas.append(ToolCallDelta(index, arguments=arguments[3:]))
+    return [*deltas, Finished("tool_calls")]
+
+
+QUERY = {
+    "type": "object",
+    "properties": {"query": {"type": "string"}},
+    "additionalProperties": False,
+}
+
+
+def fake_tools(search: Script | None = None) -> FakeTools:
+    """The tools `github.delete` and `github.search`; the latter does what `search` says."""
+    tools = FakeTools()
+    github = {"display_name": "GitHub"}
+    tools.add("github.delete", lambda _: "gone", description="Delete a repository", **github)
+    tools.add(
+        "github.search",
+        search or (lambda arguments: f"results for {arguments.get('query')}"),
+        description="Search GitHub repositories",
+        schema=QUERY,
+        **github,
+    )
+    return tools
+
+
+class World:
+    """A running engine and what a test needs to watch it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        services: Services,
+        clock: ManualClock,
+        everything: Subscription,
+        driver: ScriptedDriver,
+        tools: FakeTools,
+    ) -> None:
+        self.driver = driver
+        self.tools = tools
+        self.engine = engine
+        self.services = services
+        self.clock = clock
+        self._everything = everything
+        self.seen: list[events.AnyEvent] = []
+
+    def send(
+        self,
+        text: str,
+        conversation: str | None = None,
+        message_id: str | None = None,
+        **options: object,
+    ) -> str:
+        """Submit a message and return its conversation's id."""
+        conversation = conversation or new_id()
+        command = commands.SendMessage(
+            conversation=conversation,
+            message_id=message_id or new_id(),
+            parts=(Text(text),),
+            options=commands.TurnOptions(**options),  # type: ignore[arg-type]
+        )
+        self.engine.submit(command)
+        return conversation
+
+    def answer(self, asked: events.PermissionAsked, choice: Choice, reason: str = "") -> None:
+        """Answer a question."""
+        self.engine.submit(
+            commands.AnswerPermission(
+                conversation=asked.conversation,
+                ask_id=asked.item.id,
+                choice=choice,
+                reason=reason,
+            )
+        )
+
+    async def until(self, kind: type[E], accept: Callable[[E], bool] = lambda event: True) -> E:
+        """Return the next event of `kind` that `accept` likes; fails after `WAIT` seconds."""
+        with anyio.fail_after(WAIT):
+            async for event in self._everything:
+                self.seen.append(event)
+                if isinstance(event, kind) and accept(event):
+                    return event
+        raise AssertionError(f"the events ended before {kind.__name__}")
+
+    async def turn(self, conversation: str) -> events.TurnEnded:
+        """Wait for the end of the conversation's running turn."""
+        return await self.until(events.TurnEnded, lambda e: e.conversation == conversation)
+
+    async def clock_has(self, waiting: int) -> None:
+        """Wait until that many bodies wait for the clock."""
+        with anyio.fail_after(WAIT):
+            while self.clock.waiting() < waiting:
+                await anyio.lowlevel.checkpoint()
+
+    async def tree(self, conversation: str) -> Tree:
+        """Return the conversation as the journal has it."""
+        return Tree((await self.services.journal.read(conversation)).items)
+
+    def kinds(self) -> list[str]:
+        """The types of the events seen so far, without deltas."""
+        return [
+            str(type(event).__struct_config__.tag)
+            for event in self.seen
+            if not isinstance(event, (events.TextDelta, events.ToolCallDelta))
+        ]
+
+
+@asynccontextmanager
+async def world(
+    *replies: Sequence[Step],
+    driver: ScriptedDriver | None = None,
+    tools: FakeTools | None = None,
+    gate: Gate | None = None,
+    journal: Journal | None = None,
+    chat: ChatSettings | None = None,
+) -> AsyncIterator[World]:
+    """A world whose model gives `replies` one after the other."""
+    clock = ManualClock()
+    chosen = driver or ScriptedDriver(list(replies))
+    offered = tools or FakeTools()
+    services = Services(
+        journal=journal or MemoryJournal(),
+        providers=OneProvider(chosen),
+        tools=offered,
+        gate=gate or PolicyGate(PermissionSettings()),
+        meter=Unmetered(),
+        clock=clock,
+        bus=Bus(clock),
+        chat=chat or ChatSettings(),
+        device="test0000",
+        app="patina test",
+    )
+    async with Engine(services) as engine:
+        with engine.subscribe() as everything:
+            yield World(engine, services, clock, everything, chosen, offered)
