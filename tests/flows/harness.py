@@ -69,14 +69,18 @@ QUERY = {
 def fake_tools(search: Script | None = None) -> FakeTools:
     """The tools `github.delete` and `github.search`; the latter does what `search` says."""
     tools = FakeTools()
-    github = {"display_name": "GitHub"}
-    tools.add("github.delete", lambda _: "gone", description="Delete a repository", **github)
+    tools.add(
+        "github.delete",
+        lambda _: "gone",
+        description="Delete a repository",
+        display_name="GitHub",
+    )
     tools.add(
         "github.search",
         search or (lambda arguments: f"results for {arguments.get('query')}"),
         description="Search GitHub repositories",
         schema=QUERY,
-        **github,
+        display_name="GitHub",
     )
     return tools
 

@@ -21,10 +21,7 @@ def drain(bus: Bus, *published: AnyEvent, bound: int = 10) -> list[AnyEvent]:
     with bus.subscribe(bound=bound) as reader:
         for event in published:
             bus.publish(event)
-        taken = []
-        while (event := reader.take_nowait()) is not None:
-            taken.append(event)
-        return taken
+        return list(iter(reader.take_nowait, None))
 
 
 def bus() -> Bus:
@@ -69,9 +66,7 @@ def test_a_writer_never_waits_and_memory_stays_bounded() -> None:
     with shared.subscribe(bound=10) as reader:
         for n in range(10_000):
             shared.publish(note(str(n)))
-        taken = []
-        while (event := reader.take_nowait()) is not None:
-            taken.append(event)
+        taken = list(iter(reader.take_nowait, None))
     assert len(taken) <= 11
     assert isinstance(taken[0], events.Resync)
     told = sum(event.dropped for event in taken if isinstance(event, events.Resync))

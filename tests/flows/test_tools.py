@@ -15,7 +15,7 @@ from patina.model.parts import Text, text_of
 from patina.model.settings import ChatSettings, PermissionRule, PermissionSettings
 from patina.permission.approvals import parse_approvals
 from patina.permission.gate import PolicyGate
-from patina.providers.scripted import Gate
+from patina.providers.scripted import Gate, Step
 
 pytestmark = pytest.mark.anyio
 
@@ -235,7 +235,7 @@ async def test_calls_of_one_message_run_side_by_side_and_answer_in_order() -> No
 
 
 async def test_call_ids_that_an_endpoint_leaves_out_or_repeats_are_made_unique() -> None:
-    reply = [
+    reply: list[Step] = [
         ToolCallDelta(0, "", "github__search", '{"query":"a"}'),
         ToolCallDelta(1, "x", "github__search", '{"query":"b"}'),
         ToolCallDelta(2, "x", "github__search", '{"query":"c"}'),

@@ -223,7 +223,8 @@ async def test_thinking_is_kept_with_its_signature_and_told_live() -> None:
 
 async def test_retries_are_told() -> None:
     busy = Failure("overloaded", "Busy.")
-    async with world([Retrying(busy, 2.0, 1), *says("ok")]) as w:
+    reply: list[Step] = [Retrying(busy, 2.0, 1), *says("ok")]
+    async with world(reply) as w:
         w.send("go")
         retrying = await w.until(events.ReplyRetrying)
         assert (retrying.error, retrying.wait, retrying.attempt) == (busy, 2.0, 1)

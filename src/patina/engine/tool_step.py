@@ -185,23 +185,23 @@ class ToolStep:
             )
             await self._recorder.write(started, text=running_text(tool.name))
             began = self._services.clock.monotonic()
-            status: CallStatus = "timed_out"
-            parts: tuple[ResultPart, ...] = ()
-            with self._services.clock.timeout(tool.timeout):
-                status, parts = await self._call(ready)
-            if status == "timed_out":
-                text = finished_text(tool.name, status, tool.timeout)
-                parts = (Text(f"{text}. The server may still be working on it."),)
+            status, parts = await self._call(ready)
             took = int((self._services.clock.monotonic() - began) * 1000)
             await self._result(message, call, status, parts, took, tool.timeout)
 
     async def _call(self, ready: _Cleared) -> tuple[CallStatus, tuple[ResultPart, ...]]:
+        tool, outcome = ready.tool, None
         try:
-            outcome = await self._services.tools.call(ready.tool, ready.arguments)
+            await self._services.tools.ready(tool)
+            with self._services.clock.timeout(tool.timeout):
+                outcome = await self._services.tools.call(tool, ready.arguments)
         except Fault as fault:
             code = f" (error {fault.failure.code})" if fault.failure.code else ""
             hint = f" {fault.failure.hint}" if fault.failure.hint else ""
             return "failed", (Text(f"{fault}{code}{hint}"),)
+        if outcome is None:
+            text = finished_text(tool.name, "timed_out", tool.timeout)
+            return "timed_out", (Text(f"{text}. The server may still be working on it."),)
         if outcome.is_error:
             return "failed", outcome.parts or (Text("The tool failed and said nothing."),)
         return "completed", outcome.parts

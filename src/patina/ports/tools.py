@@ -22,6 +22,13 @@ class Tools(Protocol):
     def check(self, tool: ToolInfo, arguments: str) -> Mapping[str, Any]:
         """Return the arguments in the JSON text. Raises `McpFault` if the schema forbids them."""
 
+    async def ready(self, tool: ToolInfo) -> None:
+        """Have the tool's server connected, however long it may take to start. Bounded.
+
+        Raises `McpFault` where it cannot be. Apart from `call`, so that the time a server needs
+        to start does not count against the tool.
+        """
+
     async def call(self, tool: ToolInfo, arguments: Mapping[str, Any]) -> ToolOutcome:
         """Run a tool and return what it said.
 

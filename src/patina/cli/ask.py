@@ -1,0 +1,119 @@
+"""`patina ask`: one question, streamed to stdout."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from patina.cli.context import Context, context
+from patina.model.commands import TurnOptions
+from patina.model.faults import UsageFault
+
+Style = Literal["text", "json", "events"]
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  patina ask "What is a monad?"
+  cat error.log | patina ask "What went wrong?" -m openai/gpt-5.2:high
+  patina ask -c "And in Rust?" --json
+  patina ask "Sort my notes" --mcp files --approve reads"""
+)
+@click.argument("prompt", nargs=-1)
+@click.option("-m", "--model", metavar="PROVIDER/MODEL", help="Which model; :EFFORT may follow.")
+@click.option("-s", "--session", metavar="ID", help="Go on with this conversation.")
+@click.option("-c", "--continue", "last", is_flag=True, help="Go on with the last conversation.")
+@click.option("--fork", metavar="ID", help="Copy that conversation into a new one, then ask.")
+@click.option("--system", metavar="TEXT", help="System prompt; stays until it is replaced.")
+@click.option("-f", "--file", "files", multiple=True, type=_FILE, help="Attach text, image, PDF.")
+@click.option("--mcp", metavar="A,B", help="Offer the tools of these MCP servers only.")
+@click.option("--no-tools", is_flag=True, help="Offer no tools.")
+@click.option(
+    "--approve",
+    metavar="LIST",
+    default="ask",
+    help="ask, deny, reads, all, SERVER.TOOL, start:SERVER; comma-separated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+@click.option("--events", is_flag=True, help="Print every event as a line of JSON.")
+@click.option("--no-stream", is_flag=True, help="Print the answer when it is whole.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+@click.option("--max-turns", type=click.IntRange(1), metavar="N", help="Most model replies.")
+@click.option("--temperature", type=click.FloatRange(0, 2), metavar="X", help="0 to 2.")
+@click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Longest answer.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="S", help="Seconds.")
+@click.option("--no-save", is_flag=True, help="Keep nothing of this conversation.")
+@click.pass_context
+def ask(
+    ctx: click.Context,
+    prompt: tuple[str, ...],
+    model: str | None,
+    session: str | None,
+    last: bool,
+    fork: str | None,
+    system: str | None,
+    files: tuple[Path, ...],
+    mcp: str | None,
+    no_tools: bool,
+    approve: str,
+    as_json: bool,
+    events: bool,
+    no_stream: bool,
+    quiet: bool,
+    max_turns: int | None,
+    temperature: float | None,
+    max_tokens: int | None,
+    timeout: float | None,
+    no_save: bool,
+) -> int:
+    """Ask one question; the answer streams to stdout.
+
+    Text that is piped in stands before PROMPT. Questions about tools go to the terminal; without
+    one, a tool that needs an answer ends the run with exit code 4 and the flag to allow it.
+    """
+    from patina.cli.asking import Question
+    from patina.cli.running import run_question
+
+    if sum((bool(session), last, bool(fork), no_save)) > 1:
+        raise UsageFault("Of --session, --continue, --fork and --no-save only one can be given.")
+    if as_json and events:
+        raise UsageFault("--json and --events cannot be combined.", hint="Choose one of them.")
+    if mcp is not None and no_tools:
+        raise UsageFault("--mcp and --no-tools contradict each other.", hint="Choose one.")
+    servers = tuple(name.strip() for name in mcp.split(",") if name.strip()) if mcp else None
+    question = Question(
+        prompt=_whole_prompt(prompt),
+        files=files,
+        session=session or "",
+        last=last,
+        fork=fork or "",
+        model=model,
+        system=system,
+        options=TurnOptions(
+            temperature=temperature,
+            max_tokens=max_tokens,
+            servers=() if no_tools else servers,
+            max_replies=max_turns,
+        ),
+        timeout=timeout,
+    )
+    style: Style = "json" if as_json else "events" if events else "text"
+    run: Context = context(ctx)
+    return run_question(
+        run, question, approve, style=style, stream=not no_stream, quiet=quiet, save=not no_save
+    )
+
+
+def _whole_prompt(words: tuple[str, ...]) -> str:
+    """Return piped text, then the words of the command line. Raises `UsageFault` without either."""
+    prompt = " ".join(words).strip()
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
+    whole = f"{piped}\n\n{prompt}" if piped and prompt else piped or prompt
+    if not whole:
+        raise UsageFault(
+            "There is nothing to ask.", hint='Say it: patina ask "…", or pipe text into it.'
+        )
+    return whole

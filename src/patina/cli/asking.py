@@ -1,0 +1,208 @@
+"""One question to a model, from command to exit code, over the engine's commands and events."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import anyio
+from msgspec import Struct
+
+from patina.assembly import App
+from patina.cli.attachments import attach
+from patina.cli.consent import start_text
+from patina.cli.sinks import Sink
+from patina.cli.summary import Summary
+from patina.cli.tty import Person
+from patina.model import commands, events
+from patina.model.faults import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    Failure,
+    Fault,
+    PermissionFault,
+    UsageFault,
+    exit_code,
+)
+from patina.model.ids import new_id
+from patina.model.items import Ask
+from patina.model.parts import Part, Text
+from patina.views.terminal_text import safe_text
+
+_LIMIT_REASONS: Final = ("max_turns", "tool_calls_limit")
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What the flags of `ask` say. `session`, `fork` are ids or unique prefixes."""
+
+    prompt: str
+    files: tuple[Path, ...] = ()
+    session: str = ""
+    last: bool = False
+    fork: str = ""
+    model: str | None = None
+    system: str | None = None
+    options: commands.TurnOptions = commands.TurnOptions()
+    timeout: float | None = None
+
+
+class Asking:
+    """Asks one question in an open app and shows what comes in `sink`.
+
+    `signals` says whether Ctrl+C is watched for here; that is only possible in the main thread.
+    """
+
+    def __init__(
+        self, app: App, question: Question, sink: Sink, *, quiet: bool = False, signals: bool = True
+    ) -> None:
+        self._app = app
+        self._question = question
+        self._sink = sink
+        self._quiet = quiet
+        self._signals = signals
+        self._person: Person | None = None
+        self._conversation = new_id()
+        self._verdict: Failure | None = None  # why we ended the turn, where it was we
+        self._interrupted = False
+        self.summary = Summary(self._conversation)
+
+    async def run(self) -> int:
+        """Return the exit code. Raises nothing but cancellation: a fault goes into the summary."""
+        began = time.monotonic()
+        try:
+            await self._prepare()
+            await self._turn()
+        except Fault as fault:
+            self.summary.fail(fault.failure)
+        if self._verdict is not None:
+            self.summary.fail(self._verdict)
+        self._sink.finish(self.summary, int((time.monotonic() - began) * 1000))
+        return self._exit_code()
+
+    def _exit_code(self) -> int:
+        if self.summary.error is not None:
+            return exit_code(self.summary.error.kind)
+        if self._interrupted or self.summary.stop_reason == "cancelled":
+            return EXIT_INTERRUPTED
+        return EXIT_ERROR if self.summary.stop_reason in _LIMIT_REASONS else EXIT_OK
+
+    async def _prepare(self) -> None:
+        """Find or copy the conversation, and let a person allow what has to start."""
+        question, journal = self._question, self._app.journal
+        if question.session:
+            self._conversation = await journal.find(question.session)
+        elif question.last:
+            newest = await journal.list(limit=1)
+            if not newest:
+                raise UsageFault("There is no conversation to continue.", hint="Leave out -c.")
+            self._conversation = newest[0].conversation
+        elif question.fork:
+            source = await journal.find(question.fork)
+            fork = commands.ForkConversation(conversation=self._conversation, source=source)
+            self._app.engine.submit(fork)
+        self.summary.session_id = self._conversation
+        await self._consent()
+
+    async def _consent(self) -> None:
+        """Ask a person about servers that were never started; without one, say what is left out."""
+        named = self._question.options.servers
+        trust = self._app.supervisor.trust
+        for server in self._app.supervisor.waiting(named):
+            person = self._someone()
+            if person.present:
+                sys.stderr.write(f"\n{safe_text(start_text(trust.describe(server)))}\n")
+                if await person.confirm("Start it?"):
+                    trust.trust(server)
+                    continue
+            if named is not None:
+                raise trust.needed(server)
+            if not self._quiet:
+                sys.stderr.write(
+                    f"Left out the MCP server {server}: it was never allowed to start. "
+                    f"Run `patina mcp trust {server}`.\n"
+                )
+
+    def _someone(self) -> Person:
+        if self._person is None:
+            self._person = Person()
+        return self._person
+
+    async def _turn(self) -> None:
+        parts = await self._parts()
+        message = commands.SendMessage(
+            conversation=self._conversation,
+            message_id=new_id(),
+            parts=parts,
+            model=self._question.model,
+            system=self._question.system,
+            options=self._question.options,
+        )
+        with self._app.engine.subscribe(self._conversation) as subscription:
+            self._app.engine.submit(message)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch_signals)
+                if self._question.timeout is not None:
+                    tasks.start_soon(self._watch_time, self._question.timeout)
+                async for event in subscription:
+                    self.summary.take(event)
+                    self._sink.show(event)
+                    if isinstance(event, events.PermissionAsked):
+                        tasks.start_soon(self._decide, event.item)
+                    elif isinstance(event, events.TurnEnded):
+                        break
+                    elif isinstance(event, events.CommandFailed):
+                        self.summary.fail(event.error)
+                        break
+                tasks.cancel_scope.cancel()
+
+    async def _parts(self) -> tuple[Part, ...]:
+        files = [await attach(path, self._app.journal.put_blob) for path in self._question.files]
+        return (*files, Text(self._question.prompt))
+
+    async def _decide(self, ask: Ask) -> None:
+        if not self._someone().present:
+            name = f"{ask.server}.{ask.tool}"
+            fault = PermissionFault(
+                f"{name} needs an answer and nobody is here to give one.",
+                hint=f"Allow it with --approve {name}, or let the model go on with --approve deny.",
+            )
+            self._end(fault.failure)
+            return
+        choice = await self._someone().decide(ask)
+        answer = commands.AnswerPermission(
+            conversation=self._conversation, ask_id=ask.id, choice=choice
+        )
+        self._app.engine.submit(answer)
+
+    def _end(self, why: Failure) -> None:
+        self._verdict = why
+        self._app.engine.submit(
+            commands.Interrupt(conversation=self._conversation, reason=why.message)
+        )
+
+    async def _watch_time(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        self._end(
+            Failure(
+                "timeout",
+                f"The answer was not finished within {seconds:g} s.",
+                "What arrived is kept. Give it more time with --timeout, or leave that out.",
+            )
+        )
+
+    async def _watch_signals(self) -> None:
+        """End the turn in good order at the first Ctrl+C; a second one ends Patina at once."""
+        if sys.platform == "win32" or not self._signals:
+            return  # there the interrupt cancels this task group, and the engine ends its turns
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                if self._interrupted:
+                    raise KeyboardInterrupt
+                self.interrupt()
+
+    def interrupt(self) -> None:
+        """End the turn in good order; what arrived is kept."""
+        self._interrupted = True
+        self._app.engine.submit(commands.Interrupt(conversation=self._conversation))

@@ -1,0 +1,49 @@
+"""`patina chat --plain`: a conversation in the terminal, line by line."""
+
+import sys
+
+import click
+
+from patina.cli.context import context
+from patina.model.faults import UsageFault
+
+
+@click.command()
+@click.option("-c", "--continue", "last", is_flag=True, help="Go on with the last conversation.")
+@click.option("-r", "--resume", is_flag=True, help="Choose a conversation to go on with.")
+@click.option("-s", "--session", metavar="ID", help="Go on with this conversation.")
+@click.option("-m", "--model", metavar="PROVIDER/MODEL", help="Which model; :EFFORT may follow.")
+@click.option("--approve", metavar="LIST", default="ask", help="As in `patina ask`.")
+@click.option("--plain", is_flag=True, help="Line by line; the only way in this version.")
+@click.pass_context
+def chat(
+    ctx: click.Context,
+    last: bool,
+    resume: bool,
+    session: str | None,
+    model: str | None,
+    approve: str,
+    plain: bool,
+) -> int:
+    r"""Chat in the terminal. /help lists what you can type beside messages.
+
+    Where no model is configured and none runs on this machine, the built-in demo answers.
+
+    \b
+    Examples:
+      patina chat
+      patina chat -c
+      patina chat -m ollama/llama3.3
+    """
+    from patina.cli.running import open_in_thread, setup_of
+    from patina.cli.talk import Talk
+
+    if sum((last, resume, bool(session))) > 1:
+        raise UsageFault("Of --continue, --resume and --session only one can be given.")
+    if sys.stdin is None or sys.stdout is None:
+        raise UsageFault("A chat needs a terminal.", hint='Use `patina ask "…"` in scripts.')
+    run = context(ctx)
+    with open_in_thread(setup_of(run, approve)) as (portal, app):
+        talk = Talk(portal, app, run, model)
+        talk.choose(last=last, resume=resume, session=session)
+        return talk.run()

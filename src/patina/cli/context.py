@@ -1,0 +1,115 @@
+"""What every command has: the places of the files, the settings, the keys, the common options."""
+
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from patina.config.environment import Environment, process_environment, read_environment
+from patina.config.paths import Paths, find_paths
+from patina.model.settings import Configured
+from patina.ports.keys import Keys
+
+if TYPE_CHECKING:
+    from patina.config.load import Flags
+    from patina.config.network import Network
+    from patina.secrets.environment import Resolver
+    from patina.secrets.redact import Redactor
+
+
+class Context:
+    """One run of a command. Everything is read once, when it is first used.
+
+    `offline`, `debug_mcp`, `log_level` and `env_file` are the options of every command.
+    """
+
+    def __init__(self) -> None:
+        self.offline = False
+        self.debug_mcp = False
+        self.log_level: str | None = None
+        self.env_file: Path | None = None
+        self._configured: Configured | None = None
+        self._logging = False
+
+    @cached_property
+    def paths(self) -> Paths:
+        """Where the files are."""
+        return find_paths(process_environment())
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The environment with the `.env` files. Raises `ConfigFault`."""
+        return read_environment(self.paths, env_file=self.env_file)
+
+    @cached_property
+    def network(self) -> "Network":
+        """Proxies and certificates."""
+        from patina.config.network import read_network
+
+        return read_network(self.environment)
+
+    @property
+    def keys(self) -> Keys:
+        """Secrets by name, of the environment and the kept ones."""
+        return self.resolver
+
+    @cached_property
+    def resolver(self) -> "Resolver":
+        """The same secrets, also by reference."""
+        from patina.config.files import update_file
+        from patina.secrets.environment import Resolver
+        from patina.secrets.file import FileKeys
+
+        kept = FileKeys(self.paths.secrets_file, update_file)
+        return Resolver(self.environment, kept, self.redactor.add)
+
+    @cached_property
+    def redactor(self) -> "Redactor":
+        """Masks secrets; it knows those of the environment and those that were looked up."""
+        from patina.config.keys import names_secret
+        from patina.secrets.redact import Redactor
+
+        environ = process_environment()
+        return Redactor(value for name, value in environ.items() if names_secret(name))
+
+    def load(self, flags: "Flags | None" = None) -> Configured:
+        """Return the settings, and start the log at their level.
+
+        `flags` are those of this command that set something: dotted key to flag and value. Only
+        the first call reads. What was done to the file is said on stderr. Raises `ConfigFault`.
+        """
+        if self._configured is None:
+            from patina.config.load import NOTICES, WARNINGS, load_config
+            from patina.views.terminal_text import safe_text
+
+            given = dict(flags or {})
+            if self.log_level is not None:
+                given["log.level"] = ("--log-level", self.log_level)
+            configured = load_config(self.paths, self.environment, self.keys, given)
+            self._configured = configured
+            self.start_log(configured.settings.log.level)
+            for notice in configured.extra.get(NOTICES, ()):
+                print(f"patina: {safe_text(notice)}", file=sys.stderr)
+            if WARNINGS in configured.extra:
+                import logging
+
+                for warning in configured.extra[WARNINGS]:
+                    logging.getLogger("patina.config").warning("%s", warning)
+        return self._configured
+
+    def start_log(self, level: str | None = None) -> None:
+        """Send what is logged to the log file; without `level`, unless that is done already."""
+        if level is None and self._logging:
+            return
+        from patina.assembly.log import install_log
+
+        chosen = level or self.log_level or "info"
+        install_log(self.paths.log_file, chosen, self.redactor, debug_mcp=self.debug_mcp)
+        self._logging = True
+
+
+def context(click_context: click.Context) -> Context:
+    """Return the run that a click command belongs to."""
+    return click_context.ensure_object(Context)

@@ -1,0 +1,130 @@
+"""Where the events of one `ask` are shown: as text, as one JSON object, or as a line each."""
+
+import sys
+from typing import Protocol
+
+from patina.cli.summary import Summary
+from patina.model import events
+from patina.model.codec import encode_json
+from patina.model.items import Message
+from patina.model.parts import text_of
+from patina.views.terminal_text import safe_text
+from patina.views.tool_card import running_text
+
+
+class Sink(Protocol):
+    """Shows events as they come, and the end."""
+
+    def show(self, event: events.AnyEvent) -> None:
+        """Show one event."""
+
+    def finish(self, summary: Summary, duration_ms: int) -> None:
+        """Show how it ended."""
+
+
+class TextSink:
+    """The answer on stdout as it streams; what tools do, on stderr.
+
+    On a terminal the text is sanitised; a pipe gets it unchanged.
+    """
+
+    def __init__(self, *, stream: bool, quiet: bool) -> None:
+        self._stream = stream
+        self._quiet = quiet
+        self._terminal = sys.stdout.isatty()
+        self._message = ""  # the message that was last streamed, and what was written of it
+        self._pieces: list[str] = []
+        self._open_line = False
+
+    def show(self, event: events.AnyEvent) -> None:
+        """Show one event."""
+        if isinstance(event, events.TextDelta):
+            if self._stream:
+                self._pieces.append(event.text)
+                self._message = event.item_id
+                self._write(event.text)
+        elif isinstance(event, events.MessageAdded):
+            if event.item.role == "assistant":
+                self._rest(event.item)
+                self._end_line()
+        elif isinstance(event, events.ToolStarted):
+            self._say(running_text(f"{event.item.server}.{event.item.tool}"))
+        elif isinstance(event, events.ToolFinished):
+            mark = "✓" if event.item.status == "completed" else "✗"
+            self._say(f"{event.text} {mark}")
+            if event.item.status == "failed":
+                self._say(f"  {text_of(event.item.parts)}")
+        elif isinstance(event, events.ReplyRetrying):
+            self._say(f"{event.error.message} Trying again in {event.wait:.0f} s.")
+
+    def _rest(self, message: Message) -> None:
+        """Write what of the whole message was not streamed, all of it where pieces were lost."""
+        written = "".join(self._pieces) if message.id == self._message else ""
+        self._pieces.clear()
+        whole = text_of(message.parts)
+        if not whole.startswith(written):
+            self._end_line()
+            written = ""
+        self._write(whole[len(written) :])
+
+    def _write(self, text: str) -> None:
+        if not text:
+            return
+        sys.stdout.write(safe_text(text) if self._terminal else text)
+        sys.stdout.flush()
+        self._open_line = not text.endswith("\n")
+
+    def _end_line(self) -> None:
+        if self._open_line:
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+            self._open_line = False
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            self._end_line()
+            sys.stderr.write(f"{safe_text(text)}\n")
+            sys.stderr.flush()
+
+    def finish(self, summary: Summary, duration_ms: int) -> None:
+        """End the line; an error is told by the command's one error line."""
+        self._end_line()
+
+
+class JsonSink:
+    """One JSON object at the end."""
+
+    def show(self, event: events.AnyEvent) -> None:
+        """Show nothing yet."""
+
+    def finish(self, summary: Summary, duration_ms: int) -> None:
+        """Print the object."""
+        _line(encode_json(summary.as_json(duration_ms)))
+
+
+class EventsSink:
+    """Every event as a line of JSON; the last is `ask.finished`."""
+
+    def __init__(self) -> None:
+        self._seq = 0
+        self._ts = ""
+
+    def show(self, event: events.AnyEvent) -> None:
+        """Print the event."""
+        self._seq, self._ts = event.seq, event.ts
+        _line(encode_json(event))
+
+    def finish(self, summary: Summary, duration_ms: int) -> None:
+        """Print the end."""
+        end = events.AskFinished(
+            seq=self._seq + 1,
+            ts=self._ts,
+            conversation=summary.session_id,
+            result=summary.as_json(duration_ms),
+        )
+        _line(encode_json(end))
+
+
+def _line(data: bytes) -> None:
+    sys.stdout.buffer.write(data + b"\n")
+    sys.stdout.buffer.flush()

@@ -1,0 +1,90 @@
+"""The object that `ask --json` prints: a fold of the events of one turn."""
+
+from typing import Any
+
+import msgspec
+
+from patina.model import events
+from patina.model.faults import Failure
+from patina.model.items import Message
+from patina.model.parts import text_of
+from patina.model.usage import Usage
+
+
+class Summary:
+    """Feed it the events of a turn with `take`; `as_json` is the object so far."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.provider = ""
+        self.model = ""
+        self.stop_reason: str | None = None
+        self.error: Failure | None = None
+        self._usage = Usage()
+        self._message: Message | None = None
+        self._first_token_ms: int | None = None
+        self._calls: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def take(self, event: events.AnyEvent) -> None:
+        """Take the next event of the turn."""
+        if isinstance(event, events.TurnStarted):
+            self.provider, self.model = event.provider, event.model
+        elif isinstance(event, events.MessageAdded):
+            if event.item.role == "assistant":
+                self._message = event.item
+                if self._first_token_ms is None:
+                    self._first_token_ms = event.item.first_token_ms
+        elif isinstance(event, events.PermissionDecided):
+            self._call(event.item.message, event.item.call_id)["decision"] = event.item.choice
+        elif isinstance(event, events.ToolStarted):
+            call = self._call(event.item.message, event.item.call_id)
+            call["arguments"] = _arguments(event.item.arguments)
+        elif isinstance(event, events.ToolFinished):
+            self._finished(event)
+        elif isinstance(event, events.TurnEnded):
+            self.stop_reason, self.error, self._usage = event.stop_reason, event.error, event.usage
+
+    def fail(self, failure: Failure) -> None:
+        """Say that the command failed with `failure`."""
+        self.error, self.stop_reason = failure, "error"
+
+    def _call(self, message: str, call_id: str) -> dict[str, Any]:
+        empty = {"id": call_id, "server": "", "tool": "", "arguments": {}, "status": "interrupted"}
+        rest = {"decision": None, "duration_ms": 0, "result_text": ""}
+        return self._calls.setdefault((message, call_id), {**empty, **rest})
+
+    def _finished(self, event: events.ToolFinished) -> None:
+        item = event.item
+        call = self._call(item.message, item.call_id)
+        call["server"], call["tool"], call["status"] = item.server, item.tool, item.status
+        call["duration_ms"], call["result_text"] = item.duration_ms, text_of(item.parts)
+        if not call["arguments"] and self._message is not None:
+            for part in self._message.parts:
+                if getattr(part, "id", None) == item.call_id:
+                    call["arguments"] = _arguments(getattr(part, "arguments", "{}"))
+
+    def as_json(self, duration_ms: int) -> dict[str, Any]:
+        """Return the object of the contract. `duration_ms` is that of the whole command."""
+        message = self._message
+        parts = message.parts if message else ()
+        error = self.error
+        return {
+            "session_id": self.session_id,
+            "message": {"role": "assistant", "text": text_of(parts), "parts": list(parts)},
+            "provider": self.provider,
+            "model": self.model,
+            "stop_reason": self.stop_reason,
+            "usage": msgspec.to_builtins(self._usage),
+            "cost": None,
+            "tool_calls": list(self._calls.values()),
+            "duration_ms": duration_ms,
+            "time_to_first_token_ms": self._first_token_ms,
+            "error": error and {"kind": error.kind, "message": error.message, "hint": error.hint},
+        }
+
+
+def _arguments(text: str) -> Any:  # noqa: ANN401 - whatever JSON the model wrote
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text

@@ -1,0 +1,65 @@
+"""Questions to the person at the terminal, if there is one."""
+
+import os
+import sys
+from typing import Final, TextIO
+
+import anyio
+import anyio.to_thread
+
+from patina.model.items import Ask, Choice
+from patina.permission import wording
+from patina.views.terminal_text import safe_text
+
+_DEVICE: Final = "CONIN$" if os.name == "nt" else "/dev/tty"
+
+
+class Person:
+    """Whoever sits at the controlling terminal. Questions go to stderr, never to stdout."""
+
+    def __init__(self) -> None:
+        self._input = _controlling_terminal()
+
+    @property
+    def present(self) -> bool:
+        """Whether anybody can be asked."""
+        return self._input is not None
+
+    async def ask(self, question: str) -> str:
+        """Print `question` and return the line that is typed; "" at the end of the input."""
+        sys.stderr.write(question)
+        sys.stderr.flush()
+        assert self._input is not None
+        if sys.platform == "win32":
+            # A console cannot be waited for: a cancelled read takes the next line with it.
+            return await anyio.to_thread.run_sync(self._input.readline, abandon_on_cancel=True)
+        await anyio.wait_readable(self._input)
+        return self._input.readline()  # a terminal hands out whole lines
+
+    async def decide(self, ask: Ask) -> Choice:
+        """Ask about a tool call until the answer is one of its choices; the end of input denies."""
+        text = safe_text(wording.summary(ask))
+        question = f"\n{wording.TITLE}  {text}\n{wording.choices(ask)} "
+        while True:
+            line = await self.ask(question)
+            if not line:
+                return "deny"
+            choice = wording.choice_of(ask, line)
+            if choice is not None:
+                return choice
+            question = f"Type one of the letters: {wording.choices(ask)} "
+
+    async def confirm(self, question: str) -> bool:
+        """Ask a question whose answer is no unless it is "y" or "yes"."""
+        return (await self.ask(f"{question} [y/N] ")).strip().lower() in ("y", "yes")
+
+
+def _controlling_terminal() -> TextIO | None:
+    if not sys.stderr.isatty():
+        return None
+    if sys.stdin is not None and sys.stdin.isatty():
+        return sys.stdin
+    try:
+        return open(_DEVICE, encoding="utf-8")  # noqa: PTH123 - open while the process lives
+    except OSError:
+        return None

@@ -1,0 +1,1 @@
+"""Loads and saves the settings shapes of `model`; every value knows its source."""

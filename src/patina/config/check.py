@@ -1,0 +1,98 @@
+"""Rules that a setting's type alone does not say. Facts are those of `docs/configuration.md`."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from patina.config.keys import Path, Problem
+from patina.model.settings import ProviderSettings, ServerSettings, Settings
+
+_SERVER = re.compile(r"[a-z0-9_-]{1,32}")
+_PROVIDER = re.compile(r"[^\s/:\x00-\x1f\x7f]{1,64}")
+_WEB = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
+_SOCKET = re.compile(r"wss?://[^\s/?#]+\S*", re.IGNORECASE)
+_DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+_AMOUNT = re.compile(r"\d{1,12}(\.\d{1,12})?")
+_SHELL_VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
+
+_DOLLARS = 'an amount in USD as text, as "5.00"'
+_ADDRESS = "an address that begins with http:// or https://"
+
+
+def first_mistake(settings: Settings) -> Problem | None:
+    """Return the first value that has the right type and still cannot be used."""
+    return next(_mistakes(settings), None)
+
+
+def _mistakes(settings: Settings) -> Iterator[Problem]:
+    for name, provider in settings.providers.items():
+        yield from _provider(name, provider)
+    for name, server in settings.mcp_servers.items():
+        yield from _server(name, server)
+    billing, chat = settings.billing, settings.chat
+    for key in ("daily_limit", "monthly_limit"):
+        yield from _value(("billing", key), getattr(billing, key), _AMOUNT.fullmatch, _DOLLARS)
+    yield from _amounts(("billing", "per_model_limits"), billing.per_model_limits)
+    yield from _number(("billing", "warn_at"), billing.warn_at, 0 < billing.warn_at <= 1, "0 to 1")
+    for index, rule in enumerate(settings.permissions.rules):
+        place: Path = ("permissions", "rules", index, "expires")
+        yield from _value(place, rule.expires, _DATE.fullmatch, "a date, as 2026-12-31")
+    for key in ("official", "smithery"):
+        address = getattr(settings.registries, key)
+        yield from _value(("registries", key), address, _WEB.fullmatch, _ADDRESS)
+    for key in ("max_tokens", "max_replies", "tool_calls", "timeout"):
+        number = getattr(chat, key)
+        yield from _number(("chat", key), number, number > 0, "more than 0")
+
+
+def _provider(name: str, provider: ProviderSettings) -> Iterator[Problem]:
+    path: Path = ("providers", name)
+    if not _PROVIDER.fullmatch(name):
+        yield Problem(path, "is not a name for a provider", 'no space, "/" or ":", 64 at most')
+    if provider.kind != "ollama":  # `OLLAMA_HOST` may be a host alone
+        yield from _value((*path, "base_url"), provider.base_url, _WEB.fullmatch, _ADDRESS)
+    if provider.kind == "openai_compatible" and not provider.base_url:
+        yield Problem((*path, "base_url"), "is missing", _ADDRESS)
+    shell = _SHELL_VARIABLE.fullmatch(provider.api_key)
+    if shell:
+        yield Problem((*path, "api_key"), f'is "{provider.api_key}"', f'"env:{shell[1]}"')
+    if provider.api_key.startswith("keyfile:"):
+        yield Problem((*path, "api_key"), f'is "{provider.api_key}"', "secret:NAME, env:NAME")
+    for model, known in provider.models.items():
+        yield from _amounts((*path, "models", model, "price"), known.price)
+
+
+def _server(name: str, server: ServerSettings) -> Iterator[Problem]:
+    path: Path = ("mcp_servers", name)
+    if not _SERVER.fullmatch(name):
+        allowed = "a to z, 0 to 9, _ and -, 32 characters at most"
+        yield Problem(path, "is not a name for a server", allowed)
+    if server.transport == "stdio":
+        if not server.command and not server.package:
+            yield Problem((*path, "command"), "is missing", "the program to start")
+    else:
+        socket = server.transport == "websocket"
+        form = "an address that begins with ws:// or wss://" if socket else _ADDRESS
+        if not server.url:
+            yield Problem((*path, "url"), "is missing", form)
+        pattern = _SOCKET if socket else _WEB
+        yield from _value((*path, "url"), server.url, pattern.fullmatch, form)
+    for key in ("tool_timeout", "idle_timeout"):
+        seconds = getattr(server, key)
+        yield from _number((*path, key), seconds, seconds > 0, "seconds, more than 0")
+
+
+def _amounts(path: Path, amounts: Mapping[str, str]) -> Iterator[Problem]:
+    for name, amount in amounts.items():
+        yield from _value((*path, name), amount or "-", _AMOUNT.fullmatch, _DOLLARS)
+
+
+def _value(
+    path: Path, text: str, valid: Callable[[str], object], allowed: str
+) -> Iterator[Problem]:
+    if text and not valid(text):
+        yield Problem(path, f'is "{text[:60]}"', allowed)
+
+
+def _number(path: Path, number: float, valid: bool, allowed: str) -> Iterator[Problem]:  # noqa: FBT001 - the outcome of a comparison
+    if not valid:
+        yield Problem(path, f"is {number:g}", allowed)

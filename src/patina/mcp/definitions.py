@@ -1,0 +1,86 @@
+"""Tools as their servers define them, and the lists of them that are kept on the disk."""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from patina.mcp.server_log import file_name
+
+_VERSION: Final = 1
+
+
+class Definition(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One tool, in its server's words. `read_only` and so on are claims; None: nothing said."""
+
+    name: str
+    title: str = ""
+    description: str = ""
+    schema: dict[str, Any] = {}
+    output_schema: dict[str, Any] | None = None
+    read_only: bool | None = None
+    destructive: bool | None = None
+    open_world: bool | None = None
+
+
+class ToolList(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a server listed when it was last connected, and the protocol version it spoke.
+
+    `key` is the hash of how the server was configured then.
+    """
+
+    version: int
+    key: str
+    protocol: str = ""
+    tools: tuple[Definition, ...] = ()
+
+
+_decoder: msgspec.json.Decoder[ToolList] = msgspec.json.Decoder(ToolList)
+
+
+class ToolListCache:
+    """Tool lists in `<cache>/mcp/<server>.json`. A cache: it may be lost, and never raises."""
+
+    def __init__(self, cache: Path) -> None:
+        self._folder = cache / "mcp"
+
+    def load(self, server: str, key: str) -> ToolList | None:
+        """Return what `server` listed under the configuration `key`, None where unknown."""
+        try:
+            kept = _decoder.decode(self._path(server).read_bytes())
+        except (OSError, msgspec.MsgspecError, RecursionError):
+            return None
+        return kept if kept.version == _VERSION and kept.key == key else None
+
+    def save(self, server: str, key: str, protocol: str, tools: tuple[Definition, ...]) -> None:
+        """Keep what `server` lists now."""
+        kept = ToolList(version=_VERSION, key=key, protocol=protocol, tools=tools)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            replace(self._path(server), msgspec.json.encode(kept), sync=False)
+        except (OSError, msgspec.MsgspecError, RecursionError, TypeError):
+            return
+
+    def _path(self, server: str) -> Path:
+        return self._folder / f"{file_name(server)}.json"
+
+
+def replace(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Put `content` where `path` is, whole or not at all, for its owner only.
+
+    `sync`: it is on the disk when this returns. Raises `OSError`.
+    """
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,88 @@
+"""Why a server did not start, in one sentence and a hint (the `M-13` of a person in a hurry)."""
+
+import errno
+from typing import Final
+
+from patina.mcp.text import command_line, shortened, visible
+from patina.model.faults import McpFault
+from patina.model.settings import ServerSettings
+
+_INSTALL: Final = {
+    "npx": "Install Node.js, which brings npx",
+    "npm": "Install Node.js, which brings npm",
+    "node": "Install Node.js",
+    "pnpm": "Install pnpm",
+    "bunx": "Install Bun, which brings bunx",
+    "bun": "Install Bun",
+    "deno": "Install Deno",
+    "uvx": "Install uv, which brings uvx",
+    "uv": "Install uv",
+    "pipx": "Install pipx",
+    "docker": "Install Docker",
+    "podman": "Install Podman",
+    "dnx": "Install the .NET SDK, which brings dnx",
+}
+_RUNNERS: Final = frozenset({"npx", "uvx", "bunx", "dnx", "docker", "podman", "pipx"})
+_FETCHING_WORDS: Final = {"pnpm": "dlx", "yarn": "dlx", "npm": "exec", "uv": "tool", "bun": "x"}
+
+
+def program(command: str) -> str:
+    """Return the bare name of a command: `npx` for `/usr/bin/npx` and `npx.cmd`."""
+    name = command.replace("\\", "/").rpartition("/")[2].lower()
+    return name.removesuffix(".exe").removesuffix(".cmd").removesuffix(".bat")
+
+
+def may_install(settings: ServerSettings) -> bool:
+    """Whether the command fetches a package before it runs it, and so may take minutes."""
+    name = program(settings.command)
+    return name in _RUNNERS or (name in _FETCHING_WORDS and _FETCHING_WORDS[name] in settings.args)
+
+
+def no_program(server: str, settings: ServerSettings, search: str) -> McpFault:
+    """Return the fault of a command that is not there."""
+    command = visible(settings.command)
+    if not command:
+        return McpFault(
+            f"Server {server} has no command to start.",
+            hint=f"Set one: `patina mcp edit {server}`.",
+        )
+    tried = command_line((settings.command, *settings.args))
+    if "/" in command or "\\" in command:
+        return McpFault(
+            f"Server {server} did not start: there is no program at {command} (tried: {tried}).",
+            hint="Check the path, and that the file may be executed.",
+        )
+    install = _INSTALL.get(program(command), f"Install {command}")
+    return McpFault(
+        f"Server {server} did not start: no program {command} in any folder of the PATH "
+        f"(tried: {tried}).",
+        hint=f"{install}, or give its full path as the command. "
+        f"Looked in: {shortened(visible(search), 300) or 'an empty PATH'}.",
+    )
+
+
+def not_started(server: str, argv: tuple[str, ...], cwd: str, error: Exception) -> McpFault:
+    """Return the fault of a process that the system would not start."""
+    number = error.errno if isinstance(error, OSError) else None
+    reason, hint = str(error), "Check the command in the server's settings."
+    if isinstance(error, OSError):
+        reason = (error.strerror or str(error)).lower()
+        if number in (errno.ENOENT, errno.ENOTDIR) and str(error.filename) == cwd:
+            reason, hint = f"there is no folder {visible(cwd)}", "Check `cwd` in its settings."
+        elif number == errno.ENOENT:
+            reason, hint = (
+                "the program, or the interpreter in its first line, is not there",
+                "Check the path, and the first line of a script.",
+            )
+        elif number == errno.EACCES:
+            hint = "Make the file executable, and the folder readable."
+        elif number == errno.ENOEXEC:
+            hint = "It is no program for this machine, or a script without a first line `#!`."
+    return McpFault(
+        f"Server {server} did not start: {reason} (tried: {command_line(argv)}).", hint=hint
+    )
+
+
+def log_hint(server: str) -> str:
+    """Return where to read on."""
+    return f"`patina mcp logs {server}` shows all it said."

@@ -1,0 +1,1 @@
+"""One folder per wire protocol, a catalog of brands, and a scripted stand-in."""

@@ -1,0 +1,149 @@
+"""The chunks of a chat completion, decoded: typed and fast, or by hand where a server is sloppy."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+_MAX_DIGITS: Final = 18
+
+
+class Function(Struct, gc=False):
+    """What is called. `arguments` comes in pieces."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class CallDelta(Struct, gc=False):
+    """A piece of a tool call."""
+
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+
+
+class Delta(Struct, gc=False):
+    """A piece of the message, or the whole message of an answer that was not streamed."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[CallDelta] | None = None
+
+
+class Choice(Struct, gc=False):
+    """One of the answers; only number 0 was asked for."""
+
+    index: int = 0
+    delta: Delta | None = None
+    message: Delta | None = None
+    finish_reason: str | None = None
+
+
+class Chunk(Struct, gc=False):
+    """One event of the stream. `error`, `usage` and filter results keep their own shapes."""
+
+    choices: list[Choice] | None = None
+    model: str | None = None
+    usage: Any = None
+    error: Any = None
+    prompt_filter_results: Any = None
+
+
+_decoder: Final = msgspec.json.Decoder(Chunk)
+
+
+class UnreadableError(ValueError):
+    """An event that is not JSON."""
+
+
+def decode(data: bytes) -> Chunk:
+    """Return the chunk in `data`. What is not an object is an empty chunk.
+
+    Raises `UnreadableError`. JSON with lone surrogates, NaN, numbers of any size and values of the
+    wrong type is read; what cannot be understood in it counts as absent.
+    """
+    try:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, RecursionError):
+        return _decode_leniently(data)
+
+
+def _decode_leniently(data: bytes) -> Chunk:
+    import json
+
+    try:
+        plain = json.loads(data.decode(errors="replace"), parse_int=_int)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(str(error)) from None
+    if not isinstance(plain, dict):
+        return Chunk()
+    choices = [_choice(c) for c in _list(plain.get("choices")) if isinstance(c, Mapping)]
+    return Chunk(
+        choices,
+        _text(plain.get("model")),
+        plain.get("usage"),
+        plain.get("error"),
+        plain.get("prompt_filter_results"),
+    )
+
+
+def _int(digits: str) -> int:
+    return int(digits) if len(digits) <= _MAX_DIGITS else 0
+
+
+def _list(value: Any) -> list[Any]:  # noqa: ANN401 - whatever a server sends
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str | None:  # noqa: ANN401
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):  # content as a list of parts
+        parts = [p.get("text") for p in value if isinstance(p, Mapping)]
+        return "".join(p for p in parts if isinstance(p, str))
+    return None
+
+
+def _choice(plain: Mapping[str, Any]) -> Choice:
+    index = plain.get("index")
+    return Choice(
+        index if isinstance(index, int) else 0,
+        _delta(plain.get("delta")),
+        _delta(plain.get("message")),
+        _text(plain.get("finish_reason")),
+    )
+
+
+def _delta(plain: Any) -> Delta | None:  # noqa: ANN401
+    if not isinstance(plain, Mapping):
+        return None
+    calls = [_call(c) for c in _list(plain.get("tool_calls")) if isinstance(c, Mapping)]
+    return Delta(
+        _text(plain.get("content")),
+        _text(plain.get("reasoning_content")),
+        _text(plain.get("reasoning")),
+        _text(plain.get("refusal")),
+        calls or None,
+    )
+
+
+def _call(plain: Mapping[str, Any]) -> CallDelta:
+    index, function = plain.get("index"), plain.get("function")
+    made = None
+    if isinstance(function, Mapping):
+        arguments = function.get("arguments")
+        if isinstance(arguments, Mapping):
+            import json
+
+            arguments = json.dumps(arguments)
+        made = Function(_text(function.get("name")), _text(arguments))
+    if isinstance(index, str) and index.isdecimal():
+        index = _int(index)
+    identifier = plain.get("id")
+    if isinstance(identifier, int):
+        identifier = str(identifier)
+    return CallDelta(index if isinstance(index, int) else None, _text(identifier), made)

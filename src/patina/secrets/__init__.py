@@ -1,0 +1,1 @@
+"""Keeps secrets, finds them by reference, and masks them wherever they might be shown."""

@@ -1,0 +1,1 @@
+"""Transcripts are the truth: append-only files, blobs, locks, and a memory twin."""

@@ -1,0 +1,100 @@
+"""The journal in memory: for tests, the demo and conversations that are not to be saved."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import islice
+
+from anyio.lowlevel import checkpoint
+
+from patina.model.items import AnyItem, Head
+from patina.ports.journal import Summary, Transcript
+from patina.store import blobs, reader, summary
+from patina.store.layout import check_blob, check_conversation
+from patina.store.merge import StoredItem, merge
+from patina.store.turns import taken
+from patina.store.writer import encode_lines, unknown_conversation
+
+LOCAL = "local"
+
+
+class MemoryJournal:
+    """A `Journal` that forgets everything when the process ends. Same contract, no files."""
+
+    def __init__(self) -> None:
+        # In the order of the last change, as a listing wants it.
+        self._conversations: dict[str, list[StoredItem]] = {}
+        self._blobs: dict[str, bytes] = {}
+        self._held: set[str] = set()
+
+    async def append(self, conversation: str, items: Sequence[AnyItem]) -> None:
+        """Keep `items`; see `Journal.append`. Refuses what a transcript line could not hold."""
+        check_conversation(conversation)
+        if not items:
+            return
+        await checkpoint()
+        encode_lines(conversation, items)
+        if conversation not in self._conversations and not isinstance(items[0], Head):
+            raise unknown_conversation(conversation)
+        kept = self._conversations.pop(conversation, [])
+        kept.extend(items)
+        self._conversations[conversation] = kept
+
+    async def read(self, conversation: str, owner: str = LOCAL) -> Transcript:
+        """Return the whole conversation; see `Journal.read`."""
+        check_conversation(conversation)
+        await checkpoint()
+        items = self._conversations.get(conversation) if owner == LOCAL else None
+        if items is None:
+            raise summary.no_conversation(conversation)
+        return Transcript(conversation, tuple(merge([items])))
+
+    async def mark(self, conversation: str) -> str:
+        """Return a token of what is there; see `Journal.mark`."""
+        check_conversation(conversation)
+        kept = self._conversations.get(conversation)
+        return str(len(kept)) if kept else ""
+
+    async def tail(self, conversation: str, messages: int, owner: str = LOCAL) -> Transcript:
+        """Return the newest items; see `Journal.tail`."""
+        return reader.tail_of(await self.read(conversation, owner), messages)
+
+    async def range(
+        self, conversation: str, before: str, messages: int, owner: str = LOCAL
+    ) -> Transcript:
+        """Return what stands before an item; see `Journal.range`."""
+        return reader.before_of(await self.read(conversation, owner), before, messages)
+
+    async def list(self, limit: int | None = None, owner: str = LOCAL) -> Sequence[Summary]:
+        """Return conversations by their last change; see `Journal.list`."""
+        newest = reversed(self._conversations.items()) if owner == LOCAL else ()
+        summaries = (summary.summarise(conversation, items) for conversation, items in newest)
+        return tuple(islice(filter(None, summaries), limit))
+
+    async def find(self, prefix: str, owner: str = LOCAL) -> str:
+        """Return the conversation whose id starts with `prefix`; see `Journal.find`."""
+        return summary.choose(prefix, self._conversations if owner == LOCAL else ())
+
+    async def put_blob(self, content: bytes) -> str:
+        """Keep `content`; see `Journal.put_blob`."""
+        blob = blobs.name_of(content)
+        self._blobs[blob] = bytes(content)
+        return blob
+
+    async def get_blob(self, blob: str, owner: str = LOCAL) -> bytes:
+        """Return a blob's bytes; see `Journal.get_blob`."""
+        check_blob(blob)
+        if owner != LOCAL or blob not in self._blobs:
+            raise blobs.missing(blob)
+        return self._blobs[blob]
+
+    @asynccontextmanager
+    async def turn(self, conversation: str) -> AsyncIterator[None]:
+        """Hold a conversation's turn; see `Journal.turn`."""
+        check_conversation(conversation)
+        if conversation in self._held:
+            raise taken(conversation)
+        self._held.add(conversation)
+        try:
+            yield
+        finally:
+            self._held.discard(conversation)

@@ -1,0 +1,1 @@
+"""Front ends: views of the event stream."""
