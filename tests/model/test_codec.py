@@ -61,7 +61,23 @@ def test_unknown_keys_are_ignored() -> None:
     assert item == items.Note(id="a", ts="t", level="info", text="x")
 
 
-@pytest.mark.parametrize("line", [b"", b"\0" * 37, b"{}", sealed(v=1), sealed(v=1, k="note")])
+def seal(body: bytes) -> bytes:
+    return b'%b,"c":"%08x"}' % (body[:-1], zlib.crc32(body))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\0" * 37,
+        b"{}",
+        sealed(v=1),
+        sealed(v=1, k="note"),
+        seal(b'{"k":"note","id":"a","ts":"\xff","level":"info"}'),
+        seal(b'{"k":"note","deep":' + b"[" * 200_000 + b"]" * 200_000 + b"}"),
+        seal(b"[1,2]"),
+    ],
+)
 def test_what_has_no_id_or_kind_is_damaged(line: bytes) -> None:
     with pytest.raises(codec.DamagedLineError):
         codec.decode_line(line)

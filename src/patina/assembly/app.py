@@ -1,6 +1,6 @@
 """Builds a running app from settings and ports, and takes it down in order."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from msgspec import Struct
@@ -22,6 +22,7 @@ from patina.permission.approvals import Approvals
 from patina.permission.gate import PolicyGate
 from patina.ports.clock import Clock
 from patina.ports.journal import Journal
+from patina.ports.keys import Keys
 from patina.ports.permission import Gate
 from patina.ports.provider import Driver
 from patina.providers.address import Proxies
@@ -34,15 +35,15 @@ from patina.store.memory import MemoryJournal
 class Setup(Struct, frozen=True, kw_only=True):
     """All that an app is built from.
 
-    `environ` is the environment that MCP servers descend from. `resolve` finds the secret that a
-    reference means. `drivers` are ready-made providers by name, for tests. Without `save`, conversations are
-    kept in memory only.
+    `environ` is the environment that MCP servers descend from. `keys` finds secrets by name, those
+    of the environment included. `drivers` are ready-made providers by name, for tests. Without
+    `save`, conversations are kept in memory only.
     """
 
     configured: Configured
     paths: Paths
     environ: Mapping[str, str]
-    resolve: Callable[[str], str | None]
+    keys: Keys
     network: Network = Network()
     approvals: Approvals = Approvals()
     offline: bool = False
@@ -73,10 +74,6 @@ async def open_app(setup: Setup) -> AsyncIterator[App]:
     settings = setup.configured.settings
     clock = SystemClock()
     bus = Bus(clock)
-
-    def changed(server: str, state: State, text: str, tools: int) -> None:
-        bus.publish(ServerChanged(server=server, state=state, text=text, tools=tools))
-
     async with AsyncExitStack() as stack:
         journal: FileJournal | MemoryJournal = MemoryJournal()
         if setup.save:
@@ -84,22 +81,11 @@ async def open_app(setup: Setup) -> AsyncIterator[App]:
             journal = await stack.enter_async_context(files)
         http = HttpClient(_proxies(setup.network))
         stack.push_async_callback(http.aclose)
-        supervisor = Supervisor(
-            settings.mcp_servers,
-            keys=_Adapter(setup.resolve),
-            environ=setup.environ,
-            data=setup.paths.data,
-            state=setup.paths.state,
-            cache=setup.paths.cache,
-            put_blob=journal.put_blob,
-            on_change=changed,
-            allow_start=setup.approvals.start,
-        )
-        await stack.enter_async_context(supervisor)
+        supervisor = await stack.enter_async_context(_supervisor(setup, journal, bus))
         tools = Toolset(supervisor)
         providers = ProviderRegistry(
             settings,
-            _Adapter(setup.resolve),
+            setup.keys,
             http,
             clock,
             drivers=setup.drivers,
@@ -132,19 +118,26 @@ async def open_app(setup: Setup) -> AsyncIterator[App]:
         )
 
 
+def _supervisor(setup: Setup, journal: Journal, bus: Bus) -> Supervisor:
+    def changed(server: str, state: State, text: str, tools: int) -> None:
+        bus.publish(ServerChanged(server=server, state=state, text=text, tools=tools))
+
+    return Supervisor(
+        setup.configured.settings.mcp_servers,
+        keys=setup.keys,
+        environ=setup.environ,
+        data=setup.paths.data,
+        state=setup.paths.state,
+        cache=setup.paths.cache,
+        put_blob=journal.put_blob,
+        on_change=changed,
+        allow_start=setup.approvals.start,
+    )
+
+
 def _proxies(network: Network) -> Proxies:
     return Proxies(
         http=network.http_proxy or network.all_proxy,
         https=network.https_proxy or network.all_proxy,
         no_proxy=network.no_proxy,
     )
-
-
-class _Adapter:
-    def __init__(self, resolve):  # type: ignore
-        self.resolve = resolve
-
-    def get(self, name):  # type: ignore
-        if name.startswith("withheld:"):
-            return self.resolve(name)
-        return self.resolve("env:" + name) or self.resolve("secret:" + name)

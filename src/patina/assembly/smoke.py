@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from patina.assembly.app import App, Setup, open_app
 from patina.assembly.log import install_log, remove_log
+from patina.config.files import update_file
 from patina.config.network import Network
 from patina.config.paths import Paths
 from patina.model import commands, events
@@ -20,6 +21,8 @@ from patina.model.parts import Text, text_of
 from patina.model.settings import Configured, ProviderSettings, ServerSettings, Settings
 from patina.permission.approvals import Approvals
 from patina.providers.stand_in import MODEL, stand_in
+from patina.secrets.environment import Resolver
+from patina.secrets.file import FileKeys
 
 SECONDS = 60.0
 _KINDS = ["head", "meta", "msg", "start", "msg", "decision", "call", "result", "start", "msg"]
@@ -69,7 +72,7 @@ def _setup(paths: Paths, environ: Mapping[str, str], base_url: str) -> Setup:
         configured=Configured(settings),
         paths=paths,
         environ=environ,
-        resolve=lambda reference: None,
+        keys=Resolver({}, FileKeys(paths.secrets_file, update_file), seen=lambda value: None),
         network=Network(),
         approvals=Approvals(every=True, start=frozenset({"demo"})),
     )

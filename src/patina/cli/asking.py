@@ -9,7 +9,7 @@ from typing import Final
 import anyio
 from msgspec import Struct
 
-from patina.assembly import App
+from patina.assembly.app import App
 from patina.cli.attachments import attach
 from patina.cli.consent import start_text
 from patina.cli.sinks import Sink

@@ -11,7 +11,7 @@ import click
 from msgspec import Struct
 
 from patina import __version__
-from patina.assembly import App
+from patina.assembly.app import App
 from patina.cli.context import Context, context
 from patina.cli.output import print_json
 from patina.cli.running import run_app, setup_of

@@ -68,8 +68,10 @@ def _usage_failure(error: click.ClickException) -> Failure:
     hint = ""
     if isinstance(error, click.NoSuchOption):
         message = f"There is no option {error.option_name}."
-        close = sorted(error.possibilities or ())
-        hint = f"Did you mean {' or '.join(close)}? " if close else ""
+        from difflib import get_close_matches
+
+        close = get_close_matches(error.option_name, error.possibilities or (), 1)
+        hint = f"Did you mean {close[0]}? " if close else ""
     click_context = error.ctx if isinstance(error, click.UsageError) else None
     if click_context is not None:
         hint += f"`{click_context.command_path} --help` explains it."

@@ -10,7 +10,7 @@ from patina.model.faults import McpFault, PermissionFault, UsageFault
 from patina.model.settings import ServerSettings
 from patina.views.terminal_text import safe_text
 
-_ENV = "NAME=VALUE; a value may be env:NAME, secret:NAME or keyfile:PATH."
+_ENV = "A value may be env:NAME, secret:NAME or keyfile:PATH; an empty one removes it."
 _PASS = {"ignore_unknown_options": True, "allow_interspersed_args": True}
 
 DASHES = "patina.dashes"
@@ -47,7 +47,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     Example:
       patina mcp list --json
     """
-    from patina.assembly import App
+    from patina.assembly.app import App
     from patina.cli.running import run_app, setup_of
 
     async def body(app: App) -> list[dict[str, Any]]:
@@ -94,7 +94,7 @@ def trust(ctx: click.Context, server: str, yes: bool) -> None:
     Example:
       patina mcp trust files
     """
-    from patina.assembly import App
+    from patina.assembly.app import App
     from patina.cli.consent import start_text
     from patina.cli.running import run_app, setup_of
     from patina.cli.tty import Person
@@ -129,7 +129,7 @@ def tools(ctx: click.Context, server: str, refresh: bool, approve: str, as_json:
       patina mcp tools everything
       patina mcp tools everything --refresh --json
     """
-    from patina.assembly import App
+    from patina.assembly.app import App
     from patina.cli.running import run_app, setup_of
 
     async def body(app: App) -> list[dict[str, Any]]:
@@ -184,7 +184,7 @@ def call(
       patina mcp call everything echo message=hello
       patina mcp call everything get-sum --args '{"a": 1, "b": 2}' --approve all
     """
-    from patina.assembly import App
+    from patina.assembly.app import App
     from patina.cli.mcp_call import call_tool
     from patina.cli.running import run_app, setup_of
 
@@ -199,7 +199,9 @@ def call(
 
 @mcp.command()
 @click.argument("server")
-@click.option("-n", "--lines", type=click.IntRange(1), default=50, metavar="N", help="50 unless set.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(1), default=50, metavar="N", help="50 unless set."
+)
 @click.pass_context
 def logs(ctx: click.Context, server: str, lines: int) -> None:
     r"""Show what SERVER wrote to its standard error, newest last.
@@ -260,9 +262,7 @@ def add(
     added, settings = mcp_edit.from_words(
         run, words, name, dashes=ctx.meta[DASHES], url=url, transport=transport
     )
-    settings = mcp_edit.changed(
-        settings, display_name=display_name, variables=variables, cwd=cwd
-    )
+    settings = mcp_edit.changed(settings, display_name=display_name, variables=variables, cwd=cwd)
     if added in run.load().settings.mcp_servers:
         raise UsageFault(
             f"There is an MCP server named {added} already.",
@@ -280,7 +280,9 @@ def add(
 @click.argument("command", nargs=-1, metavar="[-- COMMAND [ARGS]...]")
 @click.option("--display-name", metavar="TEXT", help="How people see it.")
 @click.option("--url", metavar="URL", help="Address of a remote server.")
-@click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help=f"{_ENV} NAME= removes.")
+@click.option(
+    "--env", "variables", multiple=True, metavar="NAME=VALUE", help=f"{_ENV} NAME= removes."
+)
 @click.option("--cwd", metavar="FOLDER", help="Folder it starts in.")
 @click.option("--tool-timeout", type=click.FloatRange(0, min_open=True), metavar="S")
 @click.option("--allow-tool", "allowed", multiple=True, metavar="GLOB", help="Offer only these.")

@@ -7,7 +7,7 @@ import anyio
 import click
 import msgspec
 
-from patina.assembly import App
+from patina.assembly.app import App
 from patina.cli.output import print_json
 from patina.cli.tty import Person
 from patina.model.chat import ToolInfo, ToolOutcome

@@ -21,6 +21,7 @@ from patina.model.faults import PermissionFault, UsageFault
 from patina.model.settings import ServerSettings
 from patina.views.terminal_text import safe_text
 
+
 def from_words(
     run: Context,
     words: Sequence[str],

@@ -28,7 +28,7 @@ def models(ctx: click.Context, query: str, as_json: bool) -> int:
       patina models
       patina models gpt-5 --json
     """
-    from patina.assembly import App
+    from patina.assembly.app import App
     from patina.cli.running import run_app, setup_of
 
     faults: list[Fault] = []

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from patina.assembly import App, Setup, open_app
+from patina.assembly.app import App, Setup, open_app
 from patina.assembly.local import with_local_providers
 from patina.cli.asking import Asking, Question
 from patina.cli.context import Context
@@ -26,7 +26,7 @@ def setup_of(run: Context, approve: str = "ask", *, save: bool = True) -> Setup:
         configured=run.load(),
         paths=run.paths,
         environ=run.environment.process,
-        resolve=run.resolver.resolve,
+        keys=run.resolver,
         network=run.network,
         approvals=approvals,
         offline=run.offline,

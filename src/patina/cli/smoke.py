@@ -1,4 +1,4 @@
-"""`patina smoke`: a whole conversation with a tool, against stand-ins, checked afterwards (P-20)."""
+"""`patina smoke`: a conversation with a tool, against stand-ins, checked afterwards (P-20)."""
 
 import sys
 import tempfile

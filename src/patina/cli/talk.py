@@ -7,13 +7,13 @@ from typing import Final
 
 from anyio.from_thread import BlockingPortal
 
-from patina.assembly import App
+from patina.assembly.app import App
 from patina.cli.asking import Asking, Question
 from patina.cli.context import Context
 from patina.cli.errors import show_failure
 from patina.cli.sinks import TextSink
 from patina.model.chat import ModelRef
-from patina.model.faults import EXIT_OK, Fault, UsageFault
+from patina.model.faults import EXIT_OK, Fault
 from patina.model.tree import Tree
 from patina.providers.catalog import DEMO
 from patina.views.conversation import rows

@@ -16,7 +16,7 @@ from patina.engine.questions import Questions
 from patina.engine.recorder import Recorder
 from patina.engine.recovery import close_calls
 from patina.engine.services import Services
-from patina.model.chat import ToolInfo, split_tool_name
+from patina.model.chat import ToolInfo, ToolOutcome, split_tool_name
 from patina.model.events import PermissionAsked
 from patina.model.faults import Fault, McpFault
 from patina.model.items import Ask, Call, CallStatus, Choice, Decision, Message, Result
@@ -190,7 +190,8 @@ class ToolStep:
             await self._result(message, call, status, parts, took, tool.timeout)
 
     async def _call(self, ready: _Cleared) -> tuple[CallStatus, tuple[ResultPart, ...]]:
-        tool, outcome = ready.tool, None
+        tool = ready.tool
+        outcome: ToolOutcome | None = None
         try:
             await self._services.tools.ready(tool)
             with self._services.clock.timeout(tool.timeout):

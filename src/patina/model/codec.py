@@ -18,6 +18,9 @@ MAX_LINE: Final = 1_000_000
 _SEAL: Final = len(b',"c":"00000000"}')
 _PREFIX: Final = b'{"v":1,'
 
+# Not JSON, nested too deeply, or not UTF-8: a checksum does not make rubbish readable.
+_RUBBISH: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
 _encoder = msgspec.json.Encoder()
 _items: msgspec.json.Decoder[AnyItem] = msgspec.json.Decoder(AnyItem)
 _anything: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
@@ -61,7 +64,7 @@ def decode_line(line: bytes) -> AnyItem | Unknown:
         item = _items.decode(body)
     except msgspec.ValidationError:
         return _unknown(body)
-    except msgspec.DecodeError as error:
+    except _RUBBISH as error:
         raise DamagedLineError(str(error)) from None
     return item if item.v <= FORMAT else _unknown(body)
 
@@ -69,7 +72,7 @@ def decode_line(line: bytes) -> AnyItem | Unknown:
 def _unknown(body: bytes) -> Unknown:
     try:
         data = _anything.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.ValidationError, *_RUBBISH) as error:
         raise DamagedLineError(str(error)) from None
     identifier, kind = data.get("id"), data.get("k")
     if not isinstance(identifier, str) or not isinstance(kind, str):
