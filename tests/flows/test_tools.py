@@ -283,9 +283,10 @@ async def interrupted(conversation: str) -> commands.Interrupt:
 
 
 async def test_an_interruption_while_a_tool_runs_answers_its_call() -> None:
-    cancelled = anyio.Event()
+    running, cancelled = anyio.Event(), anyio.Event()
 
     async def search(arguments: Mapping[str, Any]) -> ToolOutcome:
+        running.set()
         try:
             await anyio.sleep_forever()
         finally:
@@ -294,7 +295,8 @@ async def test_an_interruption_while_a_tool_runs_answers_its_call() -> None:
 
     async with world(SEARCH, tools=fake_tools(search), gate=ALLOW) as w:
         conversation = w.send("go")
-        await w.until(events.ToolStarted)
+        with anyio.fail_after(5):
+            await running.wait()
         w.engine.submit(await interrupted(conversation))
         ended = await w.turn(conversation)
         assert ended.stop_reason == "cancelled"

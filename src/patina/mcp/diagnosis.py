@@ -1,4 +1,4 @@
-"""Why a server did not start, in one sentence and a hint (the `M-13` of a person in a hurry)."""
+"""Why a server did not start, in one sentence and a hint."""
 
 import errno
 from typing import Final

@@ -18,7 +18,7 @@ from patina.mcp import environment
 from patina.mcp.definitions import replace
 from patina.mcp.diagnosis import program
 from patina.mcp.text import command_line, visible
-from patina.model.faults import PermissionFault, StoreFault
+from patina.model.faults import PermissionFault, StoreFault, UsageFault
 from patina.model.settings import ServerSettings
 
 _SHELLS: Final = frozenset(
@@ -82,7 +82,8 @@ class _TrustFile(Struct, frozen=True):
 class Trust:
     """Who may be started. `environ` is what commands are looked up with.
 
-    The file is read again when it changed: another process may have been told.
+    The file is read again when it changed: another process may have been told. Every method
+    raises `UsageFault` for a name that is not configured.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Trust:
 
     def key(self, server: str) -> str:
         """Return the hash of what would be started, or of where a remote server is."""
-        settings = self._servers[server]
+        settings = self._settings(server)
         what: list[object] = ["remote", settings.transport, settings.url, sorted(settings.headers)]
         if settings.transport == "stdio":
             what = [
@@ -110,7 +111,7 @@ class Trust:
 
     def is_trusted(self, server: str) -> bool:
         """Whether `server` may be started: it is remote, or was consented to as it is now."""
-        if self._servers[server].transport != "stdio":
+        if self._settings(server).transport != "stdio":
             return True
         kept = self._read().servers.get(server)
         return kept is not None and kept.hash == self.key(server)
@@ -129,7 +130,7 @@ class Trust:
 
     def describe(self, server: str) -> StartPlan:
         """Return what a person must see before `server` is started for the first time."""
-        settings = self._servers[server]
+        settings = self._settings(server)
         words = (settings.command, *settings.args)
         binary = environment.binary(settings, self._environ) or ""
         return StartPlan(
@@ -151,6 +152,15 @@ class Trust:
             hint=f"`patina mcp trust {server}` allows it for good, "
             f"`--approve start:{server}` for this run.",
         )
+
+    def _settings(self, server: str) -> ServerSettings:
+        settings = self._servers.get(server)
+        if settings is None:
+            known = ", ".join(self._servers) or "none"
+            raise UsageFault(
+                f"There is no MCP server named {server}.", hint=f"Configured are: {known}."
+            )
+        return settings
 
     def _read(self) -> _TrustFile:
         try:

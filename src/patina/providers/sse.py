@@ -39,23 +39,36 @@ class EventParser:
         self._name = ""
         self._id = ""
         self._at_start = True
-        self._skip_lf = False
-        self._clean = False  # between two events: nothing is held back
+        self._skip_lf = False  # an LF that comes first belongs to the CR before it
+        self._between = True  # no line of an event is held back, but for an unfinished one
         self.retry: int | None = None
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Return the events that `chunk` completes. Raises `EventTooLargeError`."""
-        # Most chunks are exactly one event of one data line: they skip the general way.
+        if self._at_start:
+            chunk = self._without_mark(chunk)
         if (
-            self._clean
-            and chunk.startswith(b"data: ")
-            and chunk.find(b"\n") == len(chunk) - 2
-            and chunk.endswith(b"\n\n")
-            and b"\r" not in chunk
-            and len(chunk) <= self._max_event
+            not self._between
+            or b"\n" not in chunk
+            or b"\r" in chunk
+            or self._tail_size + len(chunk) > self._max_event
         ):
-            return [ServerSentEvent(chunk[6:-2], "message", self._id)]
-        return self._feed(chunk)
+            return self._feed(chunk)
+        # Between two events, and with LF alone, an event is what stands before an empty line.
+        # Most have one line of data only: they skip the general way.
+        if self._tail:
+            chunk = b"".join((*self._tail, chunk))
+            self._tail, self._tail_size = [], 0
+        *blocks, rest = chunk.split(b"\n\n")
+        events: list[ServerSentEvent] = []
+        for block in blocks:
+            if block.startswith(b"data: ") and b"\n" not in block:
+                events.append(ServerSentEvent(block[6:], "message", self._id))
+            else:
+                for line in block.split(b"\n"):
+                    self._line(line, events)
+                self._line(b"", events)
+        return events + self._feed(rest) if rest else events
 
     def flush(self) -> list[ServerSentEvent]:
         """Return the event that the end of the stream left without its blank line, if any.
@@ -73,26 +86,26 @@ class EventParser:
         self._line(b"", events)
         return events
 
+    def _without_mark(self, chunk: bytes) -> bytes:
+        """Drop a byte order mark at the start, or hold what may become one."""
+        chunk = b"".join((*self._tail, chunk))
+        self._tail, self._tail_size = [], 0
+        if len(chunk) < len(BOM) and BOM.startswith(chunk):
+            self._hold(chunk)
+            return b""
+        self._at_start = False
+        return chunk.removeprefix(BOM)
+
     def _feed(self, chunk: bytes) -> list[ServerSentEvent]:
         if self._skip_lf and chunk:
             self._skip_lf = False
-            if chunk[:1] == b"\n":
-                chunk = chunk[1:]
-        if self._at_start:
-            chunk = b"".join((*self._tail, chunk))
-            self._tail, self._tail_size = [], 0
-            if len(chunk) < len(BOM) and BOM.startswith(chunk):
-                self._hold(chunk)
-                return []
-            self._at_start = False
-            chunk = chunk.removeprefix(BOM)
-        returns = b"\r" in chunk
-        if not returns and b"\n" not in chunk:
-            self._hold(chunk)
-            return []
-        if returns:
+            chunk = chunk.removeprefix(b"\n")
+        if b"\r" in chunk:
             self._skip_lf = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        elif b"\n" not in chunk:
+            self._hold(chunk)
+            return []
         first, *lines = chunk.split(b"\n")
         lines.insert(0, b"".join((*self._tail, first)))
         self._tail, self._tail_size = [], 0
@@ -100,14 +113,12 @@ class EventParser:
         events: list[ServerSentEvent] = []
         for line in lines:
             self._line(line, events)
-        if rest:
-            self._hold(rest)
-        self._clean = not (rest or self._data or self._name or self._skip_lf)
+        self._hold(rest)
+        self._between = not (self._data or self._name or self._skip_lf)
         return events
 
     def _hold(self, piece: bytes) -> None:
         if piece:
-            self._clean = False
             self._tail.append(piece)
             self._tail_size += len(piece)
             self._check(0)

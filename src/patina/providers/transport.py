@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import httpcore2
 
+from patina.providers.chunking import ChunkJoiner
 from patina.providers.http import TransportError
 
 TRANSPORT_ERRORS = (
@@ -25,7 +26,7 @@ TRANSPORT_ERRORS = (
 
 
 class Backend(httpcore2.AnyIOBackend):
-    """Connects as httpcore2 does, and closes the socket of a TLS handshake that is cancelled."""
+    """Connects as httpcore2 does, with streams that join chunks and are surely closed."""
 
     async def connect_tcp(
         self,
@@ -41,14 +42,32 @@ class Backend(httpcore2.AnyIOBackend):
 
 
 class _Stream(httpcore2.AsyncNetworkStream):
-    """httpcore2 2.16 closes a stream whose TLS handshake fails, but not if it is cancelled."""
+    """A connection of httpcore2 whose HTTP chunks are joined, see `chunking`."""
 
     def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
         self._inner = inner
-        # What is called for every read goes straight to the stream itself.
-        self.read = inner.read  # type: ignore[method-assign]
-        self.write = inner.write  # type: ignore[method-assign]
-        self.aclose = inner.aclose  # type: ignore[method-assign]
+        self._joiner = ChunkJoiner()
+
+    async def read(
+        self,
+        max_bytes: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore2's signature
+    ) -> bytes:
+        while data := await self._inner.read(max_bytes, timeout):
+            if joined := self._joiner.feed(data):
+                return joined
+        return b""
+
+    async def write(
+        self,
+        buffer: bytes,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore2's signature
+    ) -> None:
+        self._joiner.restart()
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
     async def start_tls(
         self,
@@ -57,8 +76,9 @@ class _Stream(httpcore2.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore2's signature
     ) -> httpcore2.AsyncNetworkStream:
         try:
-            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
+            return _Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
         except anyio.get_cancelled_exc_class():
+            # httpcore2 2.16 closes a stream whose handshake fails, but not if it is cancelled.
             with anyio.CancelScope(shield=True):
                 await self._inner.aclose()
             raise

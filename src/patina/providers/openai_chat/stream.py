@@ -45,6 +45,7 @@ class ChatReader:
         self._start = b""
         self._seen = False
         self._received = 0
+        self._said: list[str] = []
         self._text = SurrogateJoiner()
         self._thinking = SurrogateJoiner()
         self._calls = CallFolder(TEXT + 1)
@@ -73,6 +74,7 @@ class ChatReader:
                     self._take(event, out)
             except EventTooLargeError as error:
                 self._fail(failures.unreadable(self._endpoint, str(error)))
+            self._speak(out)
         if out:
             self.begun = True
         return out
@@ -146,7 +148,7 @@ class ChatReader:
         if delta is not None:
             content = delta.content
             if content:
-                self._say(content, out)
+                self._say(content)
             if (
                 delta.tool_calls
                 or delta.reasoning_content
@@ -157,25 +159,27 @@ class ChatReader:
         if choice.finish_reason and not self._reason:
             self._reason = choice.finish_reason
 
-    def _say(self, text: str, out: list[StreamEvent]) -> None:
+    def _say(self, text: str) -> None:
         if self._text.held or not text.isascii():
             text = self._text.feed(text)
-            if not text:
-                return
-        if out:
-            before = out[-1]
-            if isinstance(before, TextDelta):
-                out[-1] = TextDelta(before.text + text, TEXT)
-                return
-        out.append(TextDelta(text, TEXT))
+        self._said.append(text)
+
+    def _speak(self, out: list[StreamEvent]) -> None:
+        """Give out what was said since the last time, as one delta."""
+        if self._said:
+            text = "".join(self._said)
+            self._said.clear()
+            if text:
+                out.append(TextDelta(text, TEXT))
 
     def _rarer(self, delta: Delta, out: list[StreamEvent]) -> None:
+        self._speak(out)
         thought = self._thinking.feed(delta.reasoning_content or delta.reasoning or "")
         if thought:
             out.append(ThinkingDelta(thought, THINKING))
         if delta.refusal:
             self._refusal = True
-            self._say(delta.refusal, out)
+            self._say(delta.refusal)
         for call in delta.tool_calls or ():
             out.extend(self._calls.feed(call))
 
@@ -189,8 +193,8 @@ class ChatReader:
         out: list[StreamEvent] = []
         if thought := self._thinking.flush():
             out.append(ThinkingDelta(thought, THINKING))
-        if text := self._text.flush():
-            out.append(TextDelta(text, TEXT))
+        self._said.append(self._text.flush())
+        self._speak(out)
         out.extend(self._calls.flush())
         self.begun = self.begun or bool(out)
         failure = self._failure or self._missing(clean=clean)

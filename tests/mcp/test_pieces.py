@@ -1,0 +1,214 @@
+"""Small parts: results, argument checks, the demo server, text."""
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+import mcp_types as types
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from patina.mcp import inprocess
+from patina.mcp.results import LARGEST_IMAGE, outcome_of
+from patina.mcp.schema import Checker
+from patina.mcp.text import visible
+from patina.model.faults import McpFault
+from patina.model.parts import Image, ResultPart, Text
+
+pytestmark = pytest.mark.anyio
+
+
+async def parts_of(
+    *content: dict[str, Any], structured: object = None
+) -> tuple[tuple[ResultPart, ...], list[bytes]]:
+    blobs: list[bytes] = []
+
+    async def put_blob(data: bytes) -> str:
+        blobs.append(data)
+        return "b" * 64
+
+    result = types.CallToolResult.model_validate(
+        {"content": list(content), "structuredContent": structured}
+    )
+    return (await outcome_of(result, put_blob)).parts, blobs
+
+
+async def test_kinds_of_content() -> None:
+    parts, blobs = await parts_of(
+        {"type": "text", "text": "a\x1b[2Jb"},
+        {"type": "image", "data": inprocess.PIXEL, "mimeType": "image/PNG"},
+        {"type": "audio", "data": "AAAA", "mimeType": "audio/wav"},
+        {"type": "resource_link", "uri": "file:///x", "name": "x", "mimeType": "text/plain"},
+        {"type": "resource", "resource": {"uri": "file:///y", "text": "content"}},
+        {"type": "resource", "resource": {"uri": "file:///z", "blob": "AAAA"}},
+        structured={"ignored": True},
+    )
+    assert parts[0] == Text("a\x1b[2Jb")
+    assert parts[1] == Image("b" * 64, "image/png")
+    assert blobs == [base64.b64decode(inprocess.PIXEL)]
+    assert parts[2] == Text("[audio, audio/wav, about 3 bytes: not played]")
+    assert parts[3] == Text("[resource link: x, file:///x, text/plain]")
+    assert parts[4] == Text("[resource: file:///y]\ncontent")
+    assert parts[5] == Text("[resource: file:///z, about 3 bytes: not text]")
+    assert len(parts) == 6
+
+
+async def test_structured_content_alone_is_json() -> None:
+    parts, _ = await parts_of(structured={"a": [1, "ü"]})
+    assert parts == (Text('{"a":[1,"ü"]}'),)
+    assert (await parts_of())[0] == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "words"),
+    [
+        ("not base64!", "image/png", "not valid base64"),
+        ("AAAA", "text/html", "unknown type"),
+        ("AAAA", "image/../../x", "unknown type"),
+        ("A" * (LARGEST_IMAGE * 4 // 3 + 100), "image/png", "over 20 MB"),
+    ],
+)
+async def test_pictures_that_are_none(data: str, kind: str, words: str) -> None:
+    parts, blobs = await parts_of({"type": "image", "data": data, "mimeType": kind})
+    assert isinstance(parts[0], Text)
+    assert words in parts[0].text
+    assert blobs == []
+
+
+def check(schema: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    return Checker().parse("s.t", schema, json.dumps(arguments))
+
+
+@pytest.mark.parametrize(
+    ("schema", "arguments", "words"),
+    [
+        ({"properties": {"n": {"type": "integer"}}}, {"n": "x"}, "`$.n`: must be of type integer"),
+        ({"properties": {"c": {"enum": ["a", "b"]}}}, {"c": "z"}, 'must be one of ["a","b"]'),
+        ({"properties": {"c": {"const": 1}}}, {"c": 2}, "must be 1, is 2"),
+        ({"required": ["q"]}, {}, '["q"] is missing'),
+        (
+            {"properties": {"a": {}}, "additionalProperties": False},
+            {"b": 1},
+            '["b"] is not known, allowed are ["a"]',
+        ),
+        ({"properties": {"l": {"items": {"type": "string"}}}}, {"l": ["a", 1]}, "`$.l[1]`"),
+        ({"properties": {"n": {"maximum": 5}}}, {"n": 6}, "maximum of 5"),
+    ],
+)
+def test_the_sentence_names_the_place_and_what_is_allowed(
+    schema: dict[str, Any], arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(McpFault) as caught:
+        check({"type": "object", **schema}, arguments)
+    assert words in caught.value.failure.message
+    assert len(caught.value.failure.message) < 1000
+
+
+DEEP: dict[str, object] = {}
+for _ in range(100):
+    DEEP = {"properties": {"a": DEEP}}
+DOUBLING = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(60)}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "no such type"},
+        {"$ref": "https://example.com/schema.json"},
+        {"$ref": "file:///etc/passwd"},
+        {"$ref": "#"},
+        {"$ref": "#/nowhere"},
+        {"allOf": [{"$ref": "#"}, {"$ref": "#"}]},
+        {"$defs": {**DOUBLING, "d60": {}}, "$ref": "#/$defs/d0"},
+        DEEP,
+        {"enum": ["x" * 600_000]},
+        {"properties": {"a": {"pattern": "(a+)+$"}}},
+        {"patternProperties": {"(a+)+$": False}, "additionalProperties": False},
+        {"properties": {"a": {"pattern": "("}}},
+    ],
+)
+def test_hostile_schemas_are_bounded_and_let_pass(schema: dict[str, Any]) -> None:
+    started = time.monotonic()
+    arguments = {"a": "a" * 40 + "!"}
+    assert check(schema, arguments) == arguments
+    assert time.monotonic() - started < 5
+
+
+def test_a_property_called_pattern_is_still_checked() -> None:
+    schema = {"type": "object", "properties": {"pattern": {"type": "string"}}}
+    assert check(schema, {"pattern": "x"}) == {"pattern": "x"}
+    with pytest.raises(McpFault):
+        check(schema, {"pattern": 1})
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_visible_text_is_one_line_without_anything_hidden(text: str) -> None:
+    shown = visible(text)
+    assert shown.isprintable()
+    assert visible(shown) == shown
+
+
+@settings(deadline=None)
+@given(st.text("abc äß€漢字🙂"))
+def test_visible_leaves_ordinary_text_alone(text: str) -> None:
+    assert visible(text) == text
+
+
+def talk(*lines: bytes | dict[str, Any]) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "patina.mcp.demo_server"],
+        input=b"".join(
+            line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n" for line in lines
+        ),
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == b""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_demo_server_speaks_the_protocol_and_survives_nonsense() -> None:
+    ask: dict[str, Any] = {"jsonrpc": "2.0"}
+    words = {"name": "word_count", "arguments": {"text": "a b  c"}}
+    half = {"name": "add", "arguments": {"a": 1}}
+    version = {"protocolVersion": "2025-06-18"}
+    answers = talk(
+        ask | {"id": 1, "method": "initialize", "params": version},
+        ask | {"method": "notifications/initialized"},
+        ask | {"id": "two", "method": "tools/list"},
+        b"rubbish\n",
+        b"[" * 100_000 + b"\n",
+        b"[]\n",
+        ask | {"id": 3, "method": "server/discover"},
+        ask | {"id": 4, "method": "tools/call", "params": {"name": "nothing"}},
+        ask | {"id": 5, "method": "tools/call", "params": half},
+        ask
+        | {
+            "id": 6,
+            "method": "tools/call",
+            "params": words,
+        },
+        ask | {"id": 7, "method": "tools/call", "params": 5},
+        ask | {"id": 8, "method": "ping"},
+    )
+    by_id = {answer["id"]: answer for answer in answers if answer["id"] is not None}
+    assert by_id[1]["result"]["protocolVersion"] == "2025-06-18"
+    assert [tool["name"] for tool in by_id["two"]["result"]["tools"]] == [
+        "now",
+        "add",
+        "echo",
+        "word_count",
+    ]
+    assert by_id[3]["error"]["code"] == -32601
+    assert by_id[4]["error"]["code"] == -32602
+    assert by_id[5]["result"]["isError"]
+    assert by_id[6]["result"]["content"] == [{"type": "text", "text": "3"}]
+    assert by_id[7]["error"]["code"] == -32600
+    assert by_id[8]["result"] == {}
+    assert len([answer for answer in answers if answer["id"] is None]) == 3

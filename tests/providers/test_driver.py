@@ -1,0 +1,500 @@
+"""The chat driver over real sockets: what leaves, what comes, retries, and the end of things."""
+
+import gzip
+import json
+import zlib
+
+import anyio
+import anyio.lowlevel
+import pytest
+from anyio.abc import SocketStream
+from msgspec import structs
+from tests.providers.endpoint import (
+    DONE,
+    HELLO,
+    KEY,
+    Received,
+    always,
+    ask,
+    ask_turning,
+    chunked,
+    delta,
+    driver_for,
+    event,
+    head,
+    hello,
+    refusal,
+    serving,
+    told_by,
+    torn,
+    whole,
+    with_timeout,
+)
+
+from patina.engine.clock import ManualClock
+from patina.model.chat import ChatMessage, TextDelta
+from patina.model.faults import ProviderFault
+from patina.model.parts import Text
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_request_to_openai() -> None:
+    async with serving(always(hello())) as server, driver_for(server.url) as driver:
+        told = await ask(driver)
+        assert told.text == "Hello"
+        assert told.finished.model == "gpt-5.2-2026-01-01"
+        (request,) = server.requests
+        assert (request.method, request.path) == ("POST", "/v1/chat/completions")
+        assert request.headers["authorization"] == f"Bearer {KEY}"
+        assert request.headers["content-type"] == "application/json"
+        assert request.headers["accept-encoding"] == "identity"
+        assert request.json["max_completion_tokens"] == 8192
+
+
+async def test_a_request_to_azure() -> None:
+    async with (
+        serving(always(hello())) as server,
+        driver_for(server.url, "azure_openai") as driver,
+    ):
+        assert (await ask(driver)).text == "Hello"
+        (request,) = server.requests
+        assert request.path == (
+            "/openai/deployments/gpt-5.2/chat/completions?api-version=2024-12-01-preview"
+        )
+        assert request.headers["api-key"] == KEY
+        assert "authorization" not in request.headers
+
+
+async def test_a_compatible_endpoint_is_sent_max_tokens() -> None:
+    async with (
+        serving(always(hello())) as server,
+        driver_for(server.url, "openai_compatible") as driver,
+    ):
+        await ask(driver)
+        assert server.requests[0].json["max_tokens"] == 8192
+
+
+async def test_the_connection_is_used_again() -> None:
+    async with serving(always(hello())) as server, driver_for(server.url) as driver:
+        for _ in range(3):
+            await ask(driver)
+        assert len(server.requests) == 3
+        assert server.connections == 1
+
+
+async def test_a_connection_that_the_server_closed_meanwhile_is_not_used() -> None:
+    async def handler(request: Received, stream: SocketStream) -> None:
+        await stream.send(hello())
+        await stream.aclose()
+
+    async with serving(handler) as server, driver_for(server.url) as driver:
+        for _ in range(3):
+            assert (await ask(driver)).text == "Hello"
+
+
+async def test_a_server_that_leaves_the_connection_open_after_done() -> None:
+    async def handler(request: Received, stream: SocketStream) -> None:
+        await stream.send(head(200, content_type="text/event-stream") + delta("a", "stop") + DONE)
+        await stream.receive()
+
+    async with serving(handler) as server, driver_for(server.url) as driver:
+        assert (await ask(driver)).finished.reason == "stop"
+        with anyio.fail_after(5):
+            await server.gone.wait()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "raw deflate"])
+async def test_compressed_answers(encoding: str) -> None:
+    plain = b"".join(delta(f"{n} ") for n in range(2000)) + delta(finish="stop") + DONE
+    if encoding == "gzip":
+        body = gzip.compress(plain)
+    else:
+        body = zlib.compress(plain)[slice(2, -4) if encoding == "raw deflate" else slice(None)]
+    name = encoding.split()[-1]
+    told = await told_by(whole(body, content_encoding=name, content_type="text/event-stream"))
+    assert told.text == "".join(f"{n} " for n in range(2000))
+
+
+async def test_compressed_answers_that_are_damaged_or_too_large() -> None:
+    plain = delta("part") + delta("x" * 1000)
+    cut = await told_by(whole(gzip.compress(plain)[:-9], content_encoding="gzip"))
+    assert (cut.text[:4], cut.failure.kind) == ("part", "cut")
+    assert (await told_by(whole(b"rubbish", content_encoding="gzip"))).failure.kind == "server"
+    assert (await told_by(whole(b"x", content_encoding="br"))).failure.kind == "server"
+    bomb = gzip.compress(b"data: " + b"x" * (100 << 20), compresslevel=1)
+    assert (await told_by(whole(bomb, content_encoding="gzip"))).failure.kind == "server"
+
+
+async def test_a_cut_stream_keeps_its_text() -> None:
+    torn = chunked([delta("Hel"), delta("lo")], ended=False)
+    for response in (torn, torn + b"7\r\nda", chunked([delta("Hel"), delta("lo")])):
+        told = await told_by(response)
+        assert told.text == "Hello"
+        assert told.failure.kind == "cut"
+        assert not told.retries
+
+
+async def test_an_error_after_200_keeps_the_text() -> None:
+    error = event({"error": {"message": "overloaded", "code": "overloaded"}})
+    told = await told_by(chunked([delta("part"), error]))
+    assert (told.text, told.failure.kind) == ("part", "overloaded")
+
+
+async def test_an_endpoint_that_falls_silent() -> None:
+    async def handler(request: Received, stream: SocketStream) -> None:
+        await stream.send(chunked([delta("part")], ended=False))
+        await stream.receive()
+
+    async with serving(handler) as server, driver_for(server.url) as driver:
+        told = await ask(driver, with_timeout(0.1))
+        assert (told.text, told.failure.kind) == ("part", "timeout")
+        with anyio.fail_after(5):
+            await server.gone.wait()
+
+
+async def test_an_endpoint_that_never_answers() -> None:
+    async def handler(request: Received, stream: SocketStream) -> None:
+        await stream.receive()
+
+    async with serving(handler) as server, driver_for(server.url) as driver:
+        told = await ask(driver, with_timeout(0.1))
+        assert told.failure.kind == "timeout"
+        assert len(server.requests) == 1  # it may be at work on what it will charge for
+
+
+@pytest.mark.parametrize("reply", [b"", b"rubbish\r\n\r\n", b"HTTP/1.1 200", b"\x16\x03\x01\x00"])
+async def test_no_http_answer_at_all(reply: bytes) -> None:
+    async def handler(request: Received, stream: SocketStream) -> None:
+        if reply:
+            await stream.send(reply)
+        await stream.aclose()
+
+    clock = ManualClock()
+    async with serving(handler) as server, driver_for(server.url, clock=clock) as driver:
+        told = await ask_turning(clock, driver)
+        assert told.failure.kind == "network"
+        assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("response", "kind"),
+    [
+        (refusal(503, {"message": "busy"}), "overloaded"),
+        (refusal(500, {"message": "oops"}), "server"),
+        (refusal(429, {"message": "slow"}), "rate_limit"),
+        (chunked([event({"error": {"message": "busy", "code": "overloaded"}})]), "overloaded"),
+    ],
+)
+async def test_three_attempts_before_the_first_delta(response: bytes, kind: str) -> None:
+    clock = ManualClock()
+    async with (
+        serving(always(response)) as server,
+        driver_for(server.url, clock=clock) as driver,
+    ):
+        told = await ask_turning(clock, driver)
+        assert len(server.requests) == 3
+        assert [(r.attempt, r.wait, r.failure.kind) for r in told.retries] == [
+            (2, 0.5, kind),
+            (3, 1.0, kind),
+        ]
+        assert told.failure.kind == kind
+
+
+async def test_a_retry_that_succeeds() -> None:
+    clock = ManualClock()
+    async with (
+        serving(always(refusal(503, {}), hello())) as server,
+        driver_for(server.url, clock=clock) as driver,
+    ):
+        told = await ask_turning(clock, driver)
+        assert told.text == "Hello"
+        assert len(told.retries) == 1
+
+
+async def test_retry_after_is_honoured() -> None:
+    clock = ManualClock()
+    async with (
+        serving(always(refusal(429, {"message": "slow"}, retry_after="20"), hello())) as server,
+        driver_for(server.url, clock=clock) as driver,
+    ):
+        before = clock.monotonic()
+        told = await ask_turning(clock, driver)
+        assert told.retries[0].wait == 20
+        assert told.retries[0].failure.retry_after == 20
+        assert clock.monotonic() - before == 20
+        assert told.text == "Hello"
+
+
+@pytest.mark.parametrize("seconds", ["61", "3600", "Thu, 01 Jan 2026 00:02:00 GMT"])
+async def test_a_long_retry_after_fails_at_once_and_names_the_seconds(seconds: str) -> None:
+    clock = ManualClock()
+    response = refusal(429, {"message": "slow"}, retry_after=seconds)
+    async with (
+        serving(always(response)) as server,
+        driver_for(server.url, clock=clock) as driver,
+    ):
+        told = await ask(driver)
+        assert not told.retries
+        wait = {"61": 61, "3600": 3600}.get(seconds, 120)
+        assert told.failure.retry_after == wait
+        assert f"{wait} s" in told.failure.message
+        assert f"{wait} s" in told.failure.hint
+
+
+async def test_all_attempts_have_sixty_seconds_together() -> None:
+    clock = ManualClock()
+    response = refusal(429, {"message": "slow"}, retry_after="40")
+    async with (
+        serving(always(response)) as server,
+        driver_for(server.url, clock=clock) as driver,
+    ):
+        told = await ask_turning(clock, driver)
+        assert [retry.wait for retry in told.retries] == [40]
+        assert len(server.requests) == 2
+        assert told.failure.retry_after == 40
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        refusal(401, {"message": "no", "code": "invalid_api_key"}),
+        refusal(404, {"message": "no", "code": "model_not_found"}),
+        refusal(429, {"message": "no", "code": "insufficient_quota"}),
+        refusal(400, {"message": "no", "code": "context_length_exceeded"}),
+        refusal(400, {"message": "no", "code": "content_filter"}),
+        refusal(400, {"message": "no"}),
+        chunked([delta("part"), event({"error": {"message": "x", "code": "overloaded"}})]),
+        chunked([b": hello\n\n"]),
+        whole(b"<html>", content_type="text/html"),
+    ],
+)
+async def test_what_is_not_sent_again(response: bytes) -> None:
+    clock = ManualClock()
+    async with (
+        serving(always(response)) as server,
+        driver_for(server.url, clock=clock) as driver,
+    ):
+        told = await ask_turning(clock, driver)
+        assert told.failure.message
+        assert len(server.requests) == 1
+
+
+async def test_an_endpoint_that_is_down() -> None:
+    async with serving(always(hello())) as server:
+        url = server.url
+    clock = ManualClock()
+    async with driver_for(url, clock=clock) as driver:
+        told = await ask_turning(clock, driver)
+        assert len(told.retries) == 2
+        assert told.failure.kind == "network"
+        assert "refused" in told.failure.message
+        assert "Start" in told.failure.hint
+        with pytest.raises(ProviderFault) as caught:
+            await driver.list_models()
+        assert caught.value.failure.kind == "network"
+
+
+async def test_a_name_that_does_not_resolve() -> None:
+    clock = ManualClock()
+    async with driver_for("http://no-such-host.invalid", clock=clock) as driver:
+        told = await ask_turning(clock, driver)
+        assert told.failure.kind == "network"
+        assert "no-such-host.invalid" in told.failure.message
+
+
+async def test_tls_to_a_server_without_it() -> None:
+    async def handler(request: Received, stream: SocketStream) -> None:
+        await stream.aclose()
+
+    clock = ManualClock()
+    async with (
+        serving(handler) as server,
+        driver_for(server.url.replace("http:", "https:"), clock=clock) as driver,
+    ):
+        assert (await ask_turning(clock, driver)).failure.kind == "network"
+
+
+async def test_redirects_are_not_followed() -> None:
+    async with serving(always(hello())) as other:
+        response = whole(b"", 307, location=f"{other.url}/v1/chat/completions")
+        told = await told_by(response)
+        assert told.failure.kind == "bad_request"
+        assert "127.0.0.1" in told.failure.message
+        assert not other.requests
+
+
+async def test_an_endpoint_that_does_not_know_stream_options() -> None:
+    """Sent once more without the field, at once, and never with it again."""
+    no = refusal(400, {"message": "Unrecognized request argument: stream_options"})
+    async with (
+        serving(always(no, hello())) as server,
+        driver_for(server.url, "openai_compatible") as driver,
+    ):
+        assert (await ask(driver)).text == "Hello"
+        assert (await ask(driver)).text == "Hello"
+        asked = ["stream_options" in request.json for request in server.requests]
+        assert asked == [True, False, False]
+
+
+async def test_an_endpoint_that_wants_the_newer_name_of_max_tokens() -> None:
+    no = refusal(
+        400, {"message": "'max_tokens' is not supported. Use 'max_completion_tokens' instead."}
+    )
+    async with (
+        serving(always(no, hello())) as server,
+        driver_for(server.url, "openai_compatible") as driver,
+    ):
+        assert (await ask(driver)).text == "Hello"
+        assert "max_completion_tokens" in server.requests[1].json
+
+
+async def test_a_refusal_that_stays_after_learning() -> None:
+    no = refusal(400, {"message": "stream_options and max_completion_tokens are not known"})
+    async with (
+        serving(always(no)) as server,
+        driver_for(server.url, "openai_compatible") as driver,
+    ):
+        assert (await ask(driver)).failure.kind == "bad_request"
+        assert len(server.requests) == 3
+
+
+async def test_error_bodies_are_read_to_a_bound() -> None:
+    async def handler(request: Received, stream: SocketStream) -> None:
+        await stream.send(head(400, content_length=str(1 << 40)))
+        while True:
+            await stream.send(b"x" * 65536)
+
+    async with serving(handler) as server, driver_for(server.url) as driver:
+        assert (await ask(driver)).failure.kind == "bad_request"
+
+
+async def test_a_refusal_whose_body_breaks_off_is_still_one() -> None:
+    handler = torn(head(401, content_length="100") + b'{"error"')
+    async with serving(handler) as server, driver_for(server.url) as driver:
+        assert (await ask(driver)).failure.kind == "auth"
+
+
+@pytest.mark.parametrize("before_first", [True, False])
+async def test_cancelling_closes_the_connection(*, before_first: bool) -> None:
+    async def handler(request: Received, stream: SocketStream) -> None:
+        if not before_first:
+            await stream.send(chunked([delta("part")], ended=False))
+        await stream.receive()
+
+    async with serving(handler) as server, driver_for(server.url) as driver:
+        with anyio.move_on_after(0.2) as scope:
+            await ask(driver)
+        assert scope.cancelled_caught
+        with anyio.fail_after(5):
+            await server.gone.wait()
+
+
+async def test_cancelling_in_a_tls_handshake_closes_the_connection() -> None:
+    gone = anyio.Event()
+
+    async def connected(stream: SocketStream) -> None:
+        async with stream:
+            try:
+                while True:
+                    await stream.receive()
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                gone.set()
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, connected)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        async with driver_for(f"https://127.0.0.1:{port}") as driver:
+            with anyio.move_on_after(0.3) as scope:
+                await ask(driver)
+            assert scope.cancelled_caught
+            with anyio.fail_after(5):
+                await gone.wait()
+        tasks.cancel_scope.cancel()
+
+
+async def test_closing_the_stream_closes_the_connection() -> None:
+    async def handler(request: Received, stream: SocketStream) -> None:
+        await stream.send(chunked([delta("part")], ended=False))
+        await stream.receive()
+
+    async with serving(handler) as server, driver_for(server.url) as driver:
+        stream = driver.stream(HELLO)
+        assert await anext(stream) == TextDelta("part", 1)
+        await stream.aclose()
+        with anyio.fail_after(5):
+            await server.gone.wait()
+
+
+async def test_cancelling_while_waiting_to_retry() -> None:
+    clock = ManualClock()
+    async with (
+        serving(always(refusal(503, {}))) as server,
+        driver_for(server.url, clock=clock) as driver,
+    ):
+        with anyio.move_on_after(0.2) as scope:
+            await ask(driver)
+        assert scope.cancelled_caught
+        assert len(server.requests) == 1
+        assert clock.waiting() == 0
+
+
+async def test_listing_models() -> None:
+    listing = json.dumps({"object": "list", "data": [{"id": "b"}, {"id": "a", "x": 1}]}).encode()
+    async with serving(always(whole(listing))) as server, driver_for(server.url) as driver:
+        assert [info.model for info in await driver.list_models()] == ["b", "a"]
+        (request,) = server.requests
+        assert (request.method, request.path) == ("GET", "/v1/models")
+        assert request.headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    ("response", "kind"),
+    [
+        (refusal(401, {"message": "no"}), "auth"),
+        (whole(b"<html>"), "server"),
+        (whole(b'{"data": [{"name": "x"}]}'), "server"),
+        (whole(b"[" * 50_000), "server"),
+        (chunked([b"{"], ended=False), "cut"),
+    ],
+)
+async def test_a_list_of_models_that_fails(response: bytes, kind: str) -> None:
+    async with serving(always(response)) as server, driver_for(server.url) as driver:
+        with pytest.raises(ProviderFault) as caught:
+            await driver.list_models()
+        assert caught.value.failure.kind == kind
+        assert caught.value.exit_code == 3
+
+
+async def test_azure_lists_what_is_configured() -> None:
+    listing = whole(json.dumps({"data": [{"id": "gpt-4o-base"}]}).encode())
+    async with (
+        serving(always(listing)) as server,
+        driver_for(server.url, "azure_openai") as driver,
+    ):
+        assert await driver.list_models() == ()
+        assert server.requests[0].path == "/openai/models?api-version=2024-12-01-preview"
+
+
+async def test_many_streams_at_once_do_not_mix() -> None:
+    async def handler(request: Received, stream: SocketStream) -> None:
+        said = request.json["messages"][0]["content"]
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+        await stream.send(hello(*said))
+
+    heard: dict[str, str] = {}
+
+    async def one(said: str) -> None:
+        request = structs.replace(HELLO, messages=(ChatMessage("user", (Text(said),)),))
+        heard[said] = (await ask(driver, request)).text
+
+    async with serving(handler) as server, driver_for(server.url) as driver:
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(one, f"message {number}")
+        assert len(heard) == 20
+        assert all(said == text for said, text in heard.items())
