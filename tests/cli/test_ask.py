@@ -113,9 +113,7 @@ def test_without_a_person_a_tool_that_needs_an_answer_ends_with_the_flag(
 
 
 def test_a_denial_in_advance_is_told_to_the_model(openai: str, everything: str) -> None:
-    done = patina(
-        "ask", "What is the sum?", "-m", "openai/gpt-4o", "--approve", "deny", "--json"
-    )
+    done = patina("ask", "What is the sum?", "-m", "openai/gpt-4o", "--approve", "deny", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["tool_calls"][0]["status"] == "denied"
 

@@ -204,7 +204,7 @@ async def test_after_a_failure_the_conversation_goes_on() -> None:
 
 
 async def test_thinking_is_kept_with_its_signature_and_told_live() -> None:
-    reply = [
+    reply: list[Step] = [
         ThinkingDelta("hm", 0),
         ThinkingDelta("m", 0, signature="sig"),
         TextDelta("ok", 1),

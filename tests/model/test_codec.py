@@ -24,7 +24,7 @@ def test_a_line_brings_the_item_back(item: items.AnyItem) -> None:
 def test_a_line_is_json_sealed_by_a_checksum_anyone_can_check(item: items.AnyItem) -> None:
     line = codec.encode_line(item).rstrip(b"\n")
     data = json.loads(line)
-    assert list(data)[0] == "v"
+    assert next(iter(data)) == "v"
     assert list(data)[-1] == "c"
     body, _, _ = line.rpartition(b',"c":')
     assert int(data["c"], 16) == zlib.crc32(body + b"}")

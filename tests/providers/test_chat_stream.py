@@ -389,6 +389,7 @@ def test_a_flood_is_stopped() -> None:
         if reader.ended:
             break
     assert fold(list(reader.finish())).failure.kind == "server"
+    assert read(b"{", *[b" " * (1 << 20)] * 20).failure.kind == "server"
 
 
 CHUNKS = st.one_of(

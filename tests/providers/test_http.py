@@ -2,6 +2,8 @@
 
 import ipaddress
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -168,7 +170,7 @@ async def test_a_get_has_a_bound_in_time_and_size() -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A file with a key and a self-signed certificate for 127.0.0.1."""
+    """A file with a key and a self-signed certificate for 127.0.0.1 and api.example.invalid."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
     now = datetime.now(UTC)
@@ -181,7 +183,12 @@ def certificate(tmp_path: Path) -> Path:
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            x509.SubjectAlternativeName(
+                [
+                    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+                    x509.DNSName("api.example.invalid"),
+                ]
+            ),
             critical=False,
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
@@ -199,30 +206,70 @@ def certificate(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize("trusted", [True, False])
-async def test_tls(certificate: Path, monkeypatch: pytest.MonkeyPatch, *, trusted: bool) -> None:
+@asynccontextmanager
+async def tls_endpoint(certificate: Path) -> AsyncIterator[int]:
+    """An endpoint behind TLS on a port of this machine; it answers one request a connection."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
-    if trusted:
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
 
     async def connected(stream: anyio.abc.ByteStream) -> None:
         async with stream:
-            await stream.receive()
+            request = await stream.receive()
+            assert b"authorization: Bearer " in request.replace(b"A", b"a")
             await stream.send(hello())
 
-    clock = ManualClock()
     tcp = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    port = tcp.extra(anyio.abc.SocketAttribute.local_port)
     listener = TLSListener(tcp, context, standard_compatible=False)
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, connected)
-        async with driver_for(f"https://127.0.0.1:{port}", clock=clock) as driver:
-            told = await ask_turning(clock, driver)
+        yield tcp.extra(anyio.abc.SocketAttribute.local_port)
         tasks.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_tls(certificate: Path, monkeypatch: pytest.MonkeyPatch, *, trusted: bool) -> None:
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    clock = ManualClock()
+    async with (
+        tls_endpoint(certificate) as port,
+        driver_for(f"https://127.0.0.1:{port}", clock=clock) as driver,
+    ):
+        told = await ask_turning(clock, driver)
     if trusted:
         assert told.text == "Hello"
     else:
         assert told.failure.kind == "network"
         assert "certificate" in told.failure.message
+
+
+@pytest.mark.anyio
+async def test_tls_through_a_proxy(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy sees the name and the port of the endpoint, and nothing of what is said."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    async with tls_endpoint(certificate) as port:
+
+        async def tunnel(request: Received, stream: SocketStream) -> None:
+            async def relay(source: SocketStream, sink: SocketStream) -> None:
+                with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    async for data in source:
+                        await sink.send(data)
+                tasks.cancel_scope.cancel()
+
+            await stream.send(b"HTTP/1.1 200 Connected\r\n\r\n")
+            async with (
+                await anyio.connect_tcp("127.0.0.1", port) as endpoint,
+                anyio.create_task_group() as tasks,
+            ):
+                tasks.start_soon(relay, stream, endpoint)
+                tasks.start_soon(relay, endpoint, stream)
+            await stream.aclose()
+
+        async with serving(tunnel) as proxy:
+            proxies = Proxies(https=proxy.url)
+            async with driver_for("https://api.example.invalid", proxies=proxies) as driver:
+                assert (await ask(driver)).text == "Hello"
+            (request,) = proxy.requests
+            assert (request.method, request.path) == ("CONNECT", "api.example.invalid:443")
+            assert "authorization" not in request.headers

@@ -31,7 +31,7 @@ class SystemClock:
         """Return after `seconds`."""
         await anyio.sleep(seconds)
 
-    def timeout(self, seconds: float) -> AbstractContextManager[CancelScope, bool]:
+    def timeout(self, seconds: float) -> AbstractContextManager[CancelScope]:
         """Cancel the body after `seconds`."""
         return anyio.move_on_after(seconds)
 

@@ -16,7 +16,7 @@ from patina.engine.questions import Questions
 from patina.engine.recorder import Recorder
 from patina.engine.recovery import close_calls
 from patina.engine.services import Services
-from patina.model.chat import ToolInfo, ToolOutcome, split_tool_name
+from patina.model.chat import ToolInfo, split_tool_name
 from patina.model.events import PermissionAsked
 from patina.model.faults import Fault, McpFault
 from patina.model.items import Ask, Call, CallStatus, Choice, Decision, Message, Result
@@ -191,16 +191,15 @@ class ToolStep:
 
     async def _call(self, ready: _Cleared) -> tuple[CallStatus, tuple[ResultPart, ...]]:
         tool = ready.tool
-        outcome: ToolOutcome | None = None
         try:
             await self._services.tools.ready(tool)
-            with self._services.clock.timeout(tool.timeout):
+            with self._services.clock.timeout(tool.timeout) as limit:
                 outcome = await self._services.tools.call(tool, ready.arguments)
         except Fault as fault:
             code = f" (error {fault.failure.code})" if fault.failure.code else ""
             hint = f" {fault.failure.hint}" if fault.failure.hint else ""
             return "failed", (Text(f"{fault}{code}{hint}"),)
-        if outcome is None:
+        if limit.cancelled_caught:
             text = finished_text(tool.name, "timed_out", tool.timeout)
             return "timed_out", (Text(f"{text}. The server may still be working on it."),)
         if outcome.is_error:

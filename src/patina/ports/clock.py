@@ -18,5 +18,5 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
 
-    def timeout(self, seconds: float) -> AbstractContextManager[CancelScope, bool]:
+    def timeout(self, seconds: float) -> AbstractContextManager[CancelScope]:
         """Cancel the body after `seconds`; the scope's `cancelled_caught` then says so."""

@@ -24,7 +24,7 @@ async def stand_in() -> AsyncIterator[str]:
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, _serve)
-        port = listener.extra(SocketAttribute.local_port)
+        port: int = listener.extra(SocketAttribute.local_port)  # noqa: S610 - not Django's
         yield f"http://127.0.0.1:{port}/v1"
         tasks.cancel_scope.cancel()
 

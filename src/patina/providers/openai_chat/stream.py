@@ -12,9 +12,9 @@ from patina.model.items import StopReason
 from patina.model.usage import Usage
 from patina.providers import failures
 from patina.providers.endpoint import Endpoint
-from patina.providers.http import TransportError
+from patina.providers.http import BODY_LIMIT, TransportError
 from patina.providers.openai_chat.calls import CallFolder
-from patina.providers.openai_chat.chunks import Choice, Chunk, Delta, UnreadableError, decode
+from patina.providers.openai_chat.chunks import Choice, Chunk, UnreadableError, decode
 from patina.providers.sse import BOM, EventParser, EventTooLargeError, ServerSentEvent
 from patina.providers.text import SurrogateJoiner
 
@@ -64,8 +64,9 @@ class ChatReader:
         self._received += len(chunk)
         if not self._start:
             self._sniff(chunk)
-        if self._received > MAX_BODY:
-            self._fail(failures.unreadable(self._endpoint, f"more than {MAX_BODY} bytes"))
+        bound = MAX_BODY if self._plain is None else BODY_LIMIT
+        if self._received > bound:
+            self._fail(failures.unreadable(self._endpoint, f"more than {bound} bytes"))
         elif self._plain is not None:
             self._plain += chunk
         else:
@@ -90,6 +91,8 @@ class ChatReader:
             for event in self._parser.flush():
                 self._take(event, out)
             done = self.ended
+        self._speak(out)
+        self.begun = self.begun or bool(out)
         return [*out, *self._end(clean=done)]
 
     def lose(self, error: TransportError) -> Sequence[StreamEvent]:
@@ -146,16 +149,17 @@ class ChatReader:
     def _choose(self, choice: Choice, out: list[StreamEvent]) -> None:
         delta = choice.delta or choice.message
         if delta is not None:
-            content = delta.content
-            if content:
-                self._say(content)
-            if (
-                delta.tool_calls
-                or delta.reasoning_content
-                or delta.reasoning
-                or delta.refusal is not None
-            ):
-                self._rarer(delta, out)
+            if delta.reasoning_content or delta.reasoning:
+                self._think(delta.reasoning_content or delta.reasoning or "", out)
+            if delta.content:
+                self._say(delta.content)
+            if delta.refusal:
+                self._refusal = True
+                self._say(delta.refusal)
+            if delta.tool_calls:
+                self._speak(out)
+                for call in delta.tool_calls:
+                    out.extend(self._calls.feed(call))
         if choice.finish_reason and not self._reason:
             self._reason = choice.finish_reason
 
@@ -172,16 +176,10 @@ class ChatReader:
             if text:
                 out.append(TextDelta(text, TEXT))
 
-    def _rarer(self, delta: Delta, out: list[StreamEvent]) -> None:
+    def _think(self, text: str, out: list[StreamEvent]) -> None:
         self._speak(out)
-        thought = self._thinking.feed(delta.reasoning_content or delta.reasoning or "")
-        if thought:
+        if thought := self._thinking.feed(text):
             out.append(ThinkingDelta(thought, THINKING))
-        if delta.refusal:
-            self._refusal = True
-            self._say(delta.refusal)
-        for call in delta.tool_calls or ():
-            out.extend(self._calls.feed(call))
 
     def _fail(self, failure: Failure) -> None:
         self.ended = True
