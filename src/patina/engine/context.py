@@ -1,9 +1,12 @@
 """From a branch of items to what a provider is sent."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
+from patina.engine.large import whole
 from patina.model.chat import ChatMessage, ToolAnswer, ToolInfo, ToolSpec
 from patina.model.items import Message, Result, TreeItem
 from patina.model.parts import File, Image, Part, Text, Thinking, ToolCall
@@ -80,12 +83,38 @@ def _answer(call_id: str, result: Result | None) -> ToolAnswer:
     return ToolAnswer(call_id, result.status, result.parts)
 
 
-async def load_blobs(messages: Sequence[ChatMessage], journal: Journal) -> dict[str, bytes]:
-    """Return the bytes of every image and file in `messages`. Raises `StoreFault`."""
-    names = {
-        part.blob
-        for message in messages
-        for part in (*message.parts, *(p for answer in message.answers for p in answer.parts))
-        if isinstance(part, (Image, File))
-    }
-    return {name: await journal.get_blob(name) for name in sorted(names)}
+async def load_blobs(
+    messages: Sequence[ChatMessage], journal: Journal
+) -> tuple[tuple[ChatMessage, ...], dict[str, bytes]]:
+    """Return `messages` with large texts whole, and the bytes of every image and file in them.
+
+    Raises `StoreFault` where a blob is missing.
+    """
+    loaded: list[ChatMessage] = []
+    blobs: dict[str, bytes] = {}
+    for message in messages:
+        if _has_blobs(message):
+            message = await _with_texts(message, journal)
+            for part in _parts_of(message):
+                if isinstance(part, Image | File) and part.blob not in blobs:
+                    blobs[part.blob] = await journal.get_blob(part.blob)
+        loaded.append(message)
+    return tuple(loaded), blobs
+
+
+def _parts_of(message: ChatMessage) -> Iterator[Part]:
+    yield from message.parts
+    for answer in message.answers:
+        yield from answer.parts
+
+
+def _has_blobs(message: ChatMessage) -> bool:
+    return any(getattr(part, "blob", None) is not None for part in _parts_of(message))
+
+
+async def _with_texts(message: ChatMessage, journal: Journal) -> ChatMessage:
+    answers = [
+        replace(answer, parts=await whole(answer.parts, journal)) for answer in message.answers
+    ]
+    parts = await whole(message.parts, journal)
+    return replace(message, parts=parts, answers=tuple(answers))

@@ -12,6 +12,7 @@ from typing import Final
 import anyio
 
 from patina.engine.forking import copy_branch
+from patina.engine.large import MESSAGE_BYTES, put_away
 from patina.engine.questions import Questions
 from patina.engine.recorder import LEAF, Recorder
 from patina.engine.recovery import CRASHED, close_calls, close_partial
@@ -176,7 +177,8 @@ class Conversation:
         if system is not None or chosen != tree.fact("model"):
             written.append(Meta(**keys(), system=system, model=chosen))
         own = {**keys(command.parent or LEAF), "id": command.message_id}
-        written.append(Message(**own, role="user", parts=command.parts))
+        parts = await put_away(command.parts, self._services.journal, MESSAGE_BYTES)
+        written.append(Message(**own, role="user", parts=parts))
         await self._recorder.write(*written)
 
     def _head(self) -> Head:

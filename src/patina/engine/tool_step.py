@@ -12,6 +12,7 @@ import anyio
 from msgspec import Struct
 
 from patina.engine.interruption import Interruption
+from patina.engine.large import RESULT_BYTES, put_away
 from patina.engine.questions import Questions
 from patina.engine.recorder import Recorder
 from patina.engine.recovery import close_calls
@@ -216,6 +217,7 @@ class ToolStep:
         bound: float = 30.0,
     ) -> None:
         server, tool = split_tool_name(call.name)
+        parts = await put_away(parts, self._services.journal, RESULT_BYTES)
         await self._recorder.write(
             Result(
                 **self._recorder.keys(),

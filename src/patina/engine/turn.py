@@ -7,9 +7,11 @@ by returning; nothing but a defect makes it raise.
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from patina.engine.context import load_blobs, messages_of, system_prompt, tool_specs
 from patina.engine.interruption import Interruption
+from patina.engine.large import MESSAGE_BYTES, put_away
 from patina.engine.questions import Questions
 from patina.engine.recorder import Recorder
 from patina.engine.services import Services
@@ -134,6 +136,8 @@ class Turn:
         cost = await self._services.meter.settle(hold, self._model, usage)
         end = self._ending(reply)
         if reply.parts or isinstance(reply.end, Finished):
+            parts = await put_away(reply.parts, self._services.journal, MESSAGE_BYTES)
+            reply = replace(reply, parts=parts)
             await self._recorder.write(self._message(message_id, reply, end, usage, cost))
         elif reply.end is None:
             await self._note("info", Failure("internal", self.interruption.reason))
@@ -141,7 +145,8 @@ class Turn:
 
     async def _request(self, tools: Sequence[ToolInfo]) -> ChatRequest:
         tree, chat = self._recorder.tree, self._services.chat
-        messages = messages_of(tree.path(), self._services.tools, self._model.provider)
+        history = messages_of(tree.path(), self._services.tools, self._model.provider)
+        messages, blobs = await load_blobs(history, self._services.journal)
         return ChatRequest(
             model=self._model.model,
             messages=messages,
@@ -150,7 +155,7 @@ class Turn:
             temperature=self._options.temperature,
             max_tokens=self._options.max_tokens or chat.max_tokens,
             effort=self._options.effort or self._model.effort,
-            blobs=await load_blobs(messages, self._services.journal),
+            blobs=blobs,
             timeout=self._options.timeout or chat.timeout,
         )
 

@@ -7,9 +7,14 @@ from msgspec import Struct
 
 
 class Text(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="text"):
-    """Words, as Markdown where a model wrote them. Unchanged from what was received."""
+    """Words, as Markdown where a model wrote them. Unchanged from what was received.
+
+    Large ones stand in a blob: `blob` is the SHA-256 of the whole text in UTF-8, and `text` only
+    its beginning.
+    """
 
     text: str
+    blob: str | None = None
 
 
 class Thinking(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="thinking"):

@@ -1,0 +1,74 @@
+"""Large texts stand in blobs, and nobody notices: the model and the reader get them whole."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from tests.flows.harness import calls, fake_tools, says, world
+
+from patina.engine.large import MESSAGE_BYTES, RESULT_BYTES, whole_items
+from patina.model import codec, items
+from patina.model.chat import ToolOutcome
+from patina.model.parts import Text, text_of
+from patina.model.settings import PermissionRule, PermissionSettings
+from patina.permission.gate import PolicyGate
+from patina.ports.journal import Journal
+
+pytestmark = pytest.mark.anyio
+
+ALLOW = PolicyGate(PermissionSettings(rules=(PermissionRule(action="allow"),)))
+
+
+async def texts(journal: Journal, conversation: str) -> list[str]:
+    """All texts of a conversation, whole; every line of it is short."""
+    transcript = await journal.read(conversation)
+    kept = [item for item in transcript.items if not isinstance(item, codec.Unknown)]
+    assert all(len(codec.encode_line(item)) < codec.MAX_LINE for item in kept)
+    return [
+        text_of(item.parts)
+        for item in await whole_items(kept, journal)
+        if isinstance(item, items.Message | items.Result)
+    ]
+
+
+async def test_a_large_message_and_a_large_answer_are_whole_where_they_matter() -> None:
+    question, answer = "ä" * 800_000, "b\n" * 700_000
+    async with world(says(answer), says("ok")) as w:
+        conversation = w.send(question)
+        assert (await w.turn(conversation)).error is None
+        w.send("next", conversation)
+        await w.turn(conversation)
+        assert await texts(w.services.journal, conversation) == [question, answer, "next", "ok"]
+        sent = [text_of(message.parts) for message in w.driver.requests[-1].messages]
+        assert sent == [question, answer, "next"]
+
+
+async def test_a_large_tool_result_is_in_a_blob_and_whole_for_the_model() -> None:
+    result = "line of a log\n" * 50_000
+
+    async def search(arguments: Mapping[str, Any]) -> ToolOutcome:
+        return ToolOutcome((Text("short"), Text(result)))
+
+    wanted = calls(("c1", "github__search", "{}"))
+    async with world(wanted, says("ok"), tools=fake_tools(search), gate=ALLOW) as w:
+        conversation = w.send("go")
+        await w.turn(conversation)
+        answer = w.driver.requests[-1].messages[-1].answers[0]
+        assert answer.parts == (Text("short"), Text(result))
+        kept = next(
+            item for item in (await w.tree(conversation)).path() if isinstance(item, items.Result)
+        )
+        assert kept.parts[0] == Text("short")
+        assert isinstance(kept.parts[1], Text)
+        assert kept.parts[1].blob is not None
+        assert len(codec.encode_line(kept)) < RESULT_BYTES
+
+
+async def test_what_is_small_enough_stays_in_its_line() -> None:
+    text = "x" * (MESSAGE_BYTES - 1)
+    async with world(says("ok")) as w:
+        conversation = w.send(text)
+        await w.turn(conversation)
+        message = (await w.tree(conversation)).path()[0]
+        assert isinstance(message, items.Message)
+        assert message.parts == (Text(text),)
