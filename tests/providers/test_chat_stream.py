@@ -12,8 +12,8 @@ from tests.providers.endpoint import DONE, Told, delta, endpoint_of, event, fold
 from patina.model.chat import StreamEvent, TextDelta
 from patina.model.settings import ProviderKind
 from patina.model.usage import Usage
-from patina.providers.http import TransportError
 from patina.providers.openai_chat.stream import ChatReader
+from patina.providers.trouble import TransportError
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

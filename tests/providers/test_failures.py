@@ -11,7 +11,7 @@ from patina.model.faults import FaultKind
 from patina.model.settings import ProviderKind
 from patina.providers import failures
 from patina.providers.complaints import retry_after
-from patina.providers.http import TransportError
+from patina.providers.trouble import TransportError
 
 NOW = ManualClock().now()
 

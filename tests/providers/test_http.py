@@ -29,7 +29,8 @@ from tests.providers.endpoint import (
 
 from patina.engine.clock import ManualClock
 from patina.providers.address import Proxies, parse_url, proxy_for
-from patina.providers.http import HttpClient, TransportError
+from patina.providers.http import HttpClient
+from patina.providers.trouble import TransportError
 
 
 @pytest.mark.parametrize(

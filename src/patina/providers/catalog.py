@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from patina.model.chat import Effort, ModelRef
 from patina.model.settings import ProviderKind, ProviderSettings
-from patina.providers.http import HttpClient, TransportError
+from patina.providers.http import HttpClient
+from patina.providers.trouble import TransportError
 
 EFFORTS: Final[frozenset[str]] = frozenset(get_args(Effort))
 AZURE_API_VERSION: Final = "2024-12-01-preview"

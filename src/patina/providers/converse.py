@@ -14,8 +14,9 @@ from msgspec import Struct
 from patina.model.chat import Failed, Finished, StreamEvent
 from patina.model.faults import Failure
 from patina.ports.clock import Clock
-from patina.providers.http import ERROR_LIMIT, Headers, HttpClient, Response, TransportError
+from patina.providers.http import ERROR_LIMIT, Headers, HttpClient, Response
 from patina.providers.retry import Retries
+from patina.providers.trouble import TransportError
 
 # After its last event a stream is read on for this long (seconds), so that the connection can be
 # used again; most servers have sent the end together with the event.

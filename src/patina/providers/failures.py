@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from patina.model.faults import Failure, FaultKind
 from patina.providers.endpoint import Endpoint
-from patina.providers.http import TransportError
+from patina.providers.trouble import TransportError
 
 if TYPE_CHECKING:
     from patina.providers.complaints import Complaint

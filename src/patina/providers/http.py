@@ -7,13 +7,14 @@ a key never goes where it was not meant to go. httpcore2 is imported with the fi
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
 from patina.providers.address import Address, parse_url, proxy_for
 from patina.providers.address import Proxies as Proxies  # part of what a client is made from
+from patina.providers.trouble import TransportError
 
 if TYPE_CHECKING:
     import ssl
@@ -26,23 +27,7 @@ BODY_LIMIT: Final = 16 * 1024 * 1024
 _KEEP_ALIVE: Final = 60.0
 _PIECE: Final = 64 * 1024
 
-TransportKind = Literal["network", "timeout", "cut", "server"]
 Headers = Sequence[tuple[str, str]]
-
-
-class TransportError(Exception):
-    """What went wrong below the protocol.
-
-    "network": no answer began; "timeout": silence for too long; "cut": the connection was lost
-    in the middle of the answer; "server": the answer breaks the rules of HTTP compression.
-    `unsent` says that the request cannot have reached the endpoint.
-    """
-
-    def __init__(self, kind: TransportKind, reason: str, *, unsent: bool = False) -> None:
-        super().__init__(reason)
-        self.kind: TransportKind = kind
-        self.reason = reason
-        self.unsent = unsent
 
 
 class Response:

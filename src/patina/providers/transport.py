@@ -12,7 +12,7 @@ import anyio
 import httpcore2
 
 from patina.providers.chunking import ChunkJoiner
-from patina.providers.http import TransportError
+from patina.providers.trouble import TransportError
 
 TRANSPORT_ERRORS = (
     httpcore2.TimeoutException,

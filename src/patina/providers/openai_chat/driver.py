@@ -14,10 +14,11 @@ from patina.providers import failures
 from patina.providers.catalog import model_names
 from patina.providers.converse import Outgoing, converse
 from patina.providers.endpoint import Endpoint
-from patina.providers.http import HttpClient, TransportError
+from patina.providers.http import HttpClient
 from patina.providers.openai_chat.request import Dialect, encode_body
 from patina.providers.openai_chat.stream import ChatReader
 from patina.providers.retry import Retries
+from patina.providers.trouble import TransportError
 
 _JSON: Final = ("Content-Type", "application/json")
 _MODELS_TIMEOUT: Final = 15.0

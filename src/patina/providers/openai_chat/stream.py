@@ -12,11 +12,12 @@ from patina.model.items import StopReason
 from patina.model.usage import Usage
 from patina.providers import failures
 from patina.providers.endpoint import Endpoint
-from patina.providers.http import BODY_LIMIT, TransportError
+from patina.providers.http import BODY_LIMIT
 from patina.providers.openai_chat.calls import CallFolder
 from patina.providers.openai_chat.chunks import Choice, Chunk, UnreadableError, decode
 from patina.providers.sse import BOM, EventParser, EventTooLargeError, ServerSentEvent
 from patina.providers.text import SurrogateJoiner
+from patina.providers.trouble import TransportError
 
 THINKING: Final = 0
 TEXT: Final = 1
