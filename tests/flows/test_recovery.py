@@ -1,16 +1,22 @@
 """A crash at any moment: what was acknowledged is there, what was open is closed or asked again."""
 
+from collections.abc import Sequence
+
 import pytest
 from tests.flows.harness import World, calls, fake_tools, says, world
 
 from patina.model import commands, events, items
 from patina.model.chat import TextDelta
+from patina.model.faults import StoreFault
 from patina.model.parts import ToolCall, text_of
+from patina.model.settings import PermissionRule, PermissionSettings
 from patina.model.tree import Tree, tool_calls
+from patina.permission.gate import PolicyGate
 from patina.store.memory import MemoryJournal
 
 pytestmark = pytest.mark.anyio
 
+ALLOW = PolicyGate(PermissionSettings(rules=(PermissionRule(action="allow"),)))
 WANTED = calls(("c1", "github__search", '{"query":"a"}'), ("c2", "github__search", "{}"))
 
 
@@ -135,3 +141,34 @@ async def test_a_whole_conversation_is_opened_without_writing_anything() -> None
         w.engine.submit(commands.OpenConversation(conversation=conversation))
         await w.until(events.ConversationOpened)
     assert len((await journal.read(conversation)).items) == len(written)
+
+
+class FullDisk(MemoryJournal):
+    """A journal whose disk is full for some kind of item, until space is made."""
+
+    def __init__(self, kind: type[items.Item]) -> None:
+        super().__init__()
+        self.kind: type[items.Item] | None = kind
+
+    async def append(self, conversation: str, items: Sequence[items.AnyItem]) -> None:
+        if self.kind is not None and any(isinstance(item, self.kind) for item in items):
+            raise StoreFault("The disk is full.", hint="Make space.")
+        await super().append(conversation, items)
+
+
+@pytest.mark.parametrize("kind", [items.Message, items.Decision, items.Call, items.Result])
+async def test_a_full_disk_ends_the_turn_with_its_own_words_and_nothing_is_lost(
+    kind: type[items.Item],
+) -> None:
+    journal = FullDisk(kind)
+    async with world(WANTED, says("On."), tools=fake_tools(), gate=ALLOW, journal=journal) as w:
+        conversation = w.send("find it")
+        told = await w.until(events.TurnEnded | events.CommandFailed)  # type: ignore[arg-type]
+        assert told.error is not None
+        assert (told.error.kind, told.error.message) == ("store", "The disk is full.")
+        assert told.error.hint == "Make space."
+        journal.kind = None
+        w.send("again", conversation)
+        ended = await w.turn(conversation)
+        assert ended.error is None
+        assert calls_are_answered(await w.tree(conversation))

@@ -19,7 +19,7 @@ from patina.engine.recovery import close_calls
 from patina.engine.services import Services
 from patina.model.chat import ToolInfo, split_tool_name
 from patina.model.events import PermissionAsked
-from patina.model.faults import Fault, McpFault
+from patina.model.faults import Fault, McpFault, StoreFault
 from patina.model.items import Ask, Call, CallStatus, Choice, Decision, Message, Result
 from patina.model.parts import ResultPart, Text, ToolCall
 from patina.model.tree import OpenCalls
@@ -65,11 +65,14 @@ class ToolStep:
             ready = await self._clear(opened, call)
             if ready is not None:
                 cleared.append(ready)
+        unwritten: list[StoreFault] = []
         with self._interruption.scope():
             limiter = anyio.CapacityLimiter(AT_ONCE)
             async with anyio.create_task_group() as tasks:
                 for ready in cleared:
-                    tasks.start_soon(self._execute, opened.message, ready, limiter)
+                    tasks.start_soon(self._execute, opened.message, ready, limiter, unwritten)
+        if unwritten:
+            raise unwritten[0]
         await self.interrupt(self._interruption.reason or "Patina stopped while it ran.")
 
     async def interrupt(self, reason: str) -> None:
@@ -172,23 +175,34 @@ class ToolStep:
         )
 
     async def _execute(
-        self, message: Message, ready: _Cleared, limiter: anyio.CapacityLimiter
+        self,
+        message: Message,
+        ready: _Cleared,
+        limiter: anyio.CapacityLimiter,
+        unwritten: list[StoreFault],
     ) -> None:
+        """Run one call to its result. A fault goes to `unwritten`, not to the calls beside it."""
+        try:
+            async with limiter:
+                await self._run_one(message, ready)
+        except StoreFault as fault:
+            unwritten.append(fault)
+
+    async def _run_one(self, message: Message, ready: _Cleared) -> None:
         call, tool = ready.call, ready.tool
-        async with limiter:
-            started = Call(
-                **self._recorder.keys(),
-                message=message.id,
-                call_id=call.id,
-                server=tool.server,
-                tool=tool.tool,
-                arguments=call.arguments,
-            )
-            await self._recorder.write(started, text=running_text(tool.name))
-            began = self._services.clock.monotonic()
-            status, parts = await self._call(ready)
-            took = int((self._services.clock.monotonic() - began) * 1000)
-            await self._result(message, call, status, parts, took, tool.timeout)
+        started = Call(
+            **self._recorder.keys(),
+            message=message.id,
+            call_id=call.id,
+            server=tool.server,
+            tool=tool.tool,
+            arguments=call.arguments,
+        )
+        await self._recorder.write(started, text=running_text(tool.name))
+        began = self._services.clock.monotonic()
+        status, parts = await self._call(ready)
+        took = int((self._services.clock.monotonic() - began) * 1000)
+        await self._result(message, call, status, parts, took, tool.timeout)
 
     async def _call(self, ready: _Cleared) -> tuple[CallStatus, tuple[ResultPart, ...]]:
         tool = ready.tool
