@@ -6,6 +6,7 @@ import anyio
 import pytest
 from tests.flows.harness import World, says, world
 
+from patina.engine.host import KEPT
 from patina.model import commands, durable, events, items
 from patina.model.chat import (
     ChatRequest,
@@ -346,3 +347,15 @@ async def test_what_cannot_be_carried_out_is_told(command: commands.AnyCommand) 
         assert failed.command == type(command).__struct_config__.tag
         assert failed.error.kind == "usage"
         assert failed.error.message.endswith(".")
+
+
+async def test_a_conversation_that_was_forgotten_is_read_again() -> None:
+    many = KEPT + 5
+    async with world(*[says(f"answer {n}") for n in range(many)], says("again")) as w:
+        first = w.send("question 0")
+        await w.turn(first)
+        for n in range(1, many):
+            await w.turn(w.send(f"question {n}"))
+        w.send("and now", first)
+        await w.turn(first)
+        assert said(w) == ["question 0", "answer 0", "and now"]

@@ -64,6 +64,12 @@ class Conversation:
                 hint="Wait until it has caught up, then try again.",
             ) from None
 
+    def forget(self) -> None:
+        """Drop the items from memory, unless a turn needs them. Grants stay; items are on disk."""
+        if not self._busy and self._mark is not None:
+            self._recorder.tree = Tree()
+            self._mark = None
+
     async def idle(self) -> None:
         """Return once no turn runs or waits to run."""
         while self._busy:

@@ -14,6 +14,7 @@ from patina.model.faults import UsageFault
 from patina.model.ids import is_id
 
 CLOSING_SECONDS: Final = 5.0
+KEPT: Final = 20  # conversations whose items stay in memory; the others are read again
 
 
 class Engine:
@@ -53,12 +54,14 @@ class Engine:
         identifier = command.conversation
         if not is_id(identifier):
             raise UsageFault(f"{identifier!r} is not the id of a conversation.")
-        conversation = self._conversations.get(identifier)
+        conversation = self._conversations.pop(identifier, None)
         if conversation is None:
             conversation = Conversation(self._services, identifier)
-            self._conversations[identifier] = conversation
             self._tasks.start_soon(conversation.run)
+        self._conversations[identifier] = conversation  # the newest stands last
         conversation.submit(command)
+        for older in list(self._conversations.values())[:-KEPT]:
+            older.forget()
 
     def subscribe(
         self, conversation: str | None = None, bound: int = BOUND
