@@ -1,7 +1,7 @@
-"""Measures MCP: `python bench/mcp_calls.py`. (A `mcp.py` here would hide the SDK of that name from
-every script of this folder.) A tool call through Patina (supervisor, definition check, own
-transport, result as parts) stands beside the SDK's own stdio client and session on a second
-process of the same server; calls of both take turns, so that the machine's moods hit both.
+"""Tool calls. (A `mcp.py` here would hide the SDK of that name from every script of this folder.)
+A call through Patina (supervisor, definition check, own transport, result as parts) stands beside
+the SDK's own stdio client and session on a second process of the same server; calls of both take
+turns, so that the machine's moods hit both.
 """
 
 import os
@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from bench.table import Row
 
 from patina.mcp.supervisor import Supervisor
 from patina.mcp.toolset import Toolset
 from patina.model.settings import ServerSettings
-
-# Name, value, unit, floor, goal (None: no goal of its own).
-Row = tuple[str, float, str, float, float | None]
 
 CALLS = 1_000
 WARM_UP = 50
@@ -39,6 +37,11 @@ class NoKeys:
     def get(self, name: str) -> str | None:
         """Return nothing."""
         del name
+        return None
+
+    def resolve(self, reference: str) -> str | None:
+        """Return nothing."""
+        del reference
         return None
 
     def set(self, name: str, value: str) -> None:
@@ -113,8 +116,8 @@ async def _call(name: str, settings: ServerSettings, tool: str, arguments: dict[
                 if number >= WARM_UP:
                     ours.append(middle - begun)
                     floor.append(ended - middle)
-    least = statistics.median(floor) * 1000
-    return (f"tool call, {name}", statistics.median(ours) * 1000, "ms", least, least * RATIO)
+    figure, least = (statistics.median(times) * 1000 for times in (ours, floor))
+    return Row(f"tool call, {name}", figure, "ms", least, "raw SDK call", times=RATIO)
 
 
 async def _list() -> Row:
@@ -137,16 +140,5 @@ async def _list() -> Row:
         for path in paths:
             path.read_bytes()
         floor = time.perf_counter() - begun
-    return (f"list {LISTED} servers from the cache", value * 1000, "ms", floor * 1000, None)
-
-
-def main() -> None:
-    """Print the table."""
-    print(f"{'':36}{'measured':>12}{'floor':>12}{'goal':>14}")
-    for name, value, unit, floor, goal in rows():
-        wanted = f"≤ {goal:.3f} {unit}" if goal is not None else ""
-        print(f"{name:36}{value:9.3f} {unit}{floor:9.3f} {unit}{wanted:>14}")
-
-
-if __name__ == "__main__":
-    main()
+    name = f"list {LISTED} servers from the cache"
+    return Row(name, value * 1000, "ms", floor * 1000, "read the files")

@@ -1,5 +1,5 @@
-"""Measures the store: `python bench/store.py`. Each figure stands beside a floor: the bare system
-calls that no store could do without, on the same disk at the same time.
+"""The store. Each figure stands beside a floor: the bare system calls that no store could do
+without, on the same disk at the same time.
 """
 
 import os
@@ -8,17 +8,16 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Literal
 
 import anyio
+from bench.table import Row
 
 from patina.model.codec import encode_line
 from patina.model.ids import id_month, new_id
 from patina.model.items import AnyItem, Head, Message, Meta
 from patina.model.parts import Text
 from patina.store.journal import FileJournal
-
-# Name, value, unit, floor, goal (None: no goal of its own).
-Row = tuple[str, float, str, float, float | None]
 
 APPENDS = 1_000
 MESSAGES = 100_000
@@ -46,8 +45,9 @@ def _conversation(messages: int) -> tuple[str, list[AnyItem]]:
     ]
     parent: str | None = None
     for n in range(messages):
+        role: Literal["user", "assistant"] = "assistant" if n % 2 else "user"
         message = Message(
-            id=new_id(), ts=_TS, parent=parent, role="user", parts=(Text(f"{n} {_TEXT}"),)
+            id=new_id(), ts=_TS, parent=parent, role=role, parts=(Text(f"{n} {_TEXT}"),)
         )
         parent = message.id
         items.append(message)
@@ -56,7 +56,8 @@ def _conversation(messages: int) -> tuple[str, list[AnyItem]]:
     return conversation, items
 
 
-def _put(home: Path, messages: int) -> tuple[str, Path]:
+def put_conversation(home: Path, messages: int) -> tuple[str, Path]:
+    """Write a conversation of so many messages. Return its id and its file."""
     conversation, items = _conversation(messages)
     year, month = id_month(conversation)
     folder = home / "data" / "transcripts" / f"{year:04}" / f"{month:02}"
@@ -84,13 +85,13 @@ async def _appends(home: Path) -> list[Row]:
             floor.append(time.perf_counter() - begun)
     os.close(raw)
     return [
-        ("append with sync, median", *_middle(ours, floor), 1.0),
-        ("append with sync, 99th percentile", *_p99(ours, floor), None),
+        _row("append with sync, median", ours, floor, "write, fdatasync")._replace(limit=1.0),
+        Row("append with sync, 99th percentile", _p99(ours), "ms", _p99(floor), "write, fdatasync"),
     ]
 
 
 async def _tail(home: Path) -> Row:
-    conversation, path = _put(home, MESSAGES)
+    conversation, path = put_conversation(home, MESSAGES)
     journal = FileJournal(home / "data", home / "state")
 
     def backwards() -> None:
@@ -100,11 +101,12 @@ async def _tail(home: Path) -> Row:
 
     ours = await _timed(lambda: journal.tail(conversation, 50))
     floor = await _timed(lambda: _in_place(backwards))
-    return (f"last 50 of {MESSAGES:,} messages", *_middle(ours, floor), 20.0)
+    name = f"last 50 of {MESSAGES:,} messages"
+    return _row(name, ours, floor, "read the end of the file")._replace(limit=20.0)
 
 
 async def _list(home: Path) -> Row:
-    paths = [_put(home, 100)[1] for _ in range(CONVERSATIONS)]
+    paths = [put_conversation(home, 100)[1] for _ in range(CONVERSATIONS)]
     journal = FileJournal(home / "data", home / "state")
 
     def read_all() -> None:
@@ -114,7 +116,8 @@ async def _list(home: Path) -> Row:
 
     ours = await _timed(journal.list)
     floor = await _timed(lambda: _in_place(read_all))
-    return (f"list {CONVERSATIONS:,} conversations", *_middle(ours, floor), 500.0)
+    name = f"list {CONVERSATIONS:,} conversations"
+    return _row(name, ours, floor, "read the files")
 
 
 async def _in_place(work: Callable[[], None]) -> None:
@@ -130,25 +133,13 @@ async def _timed(work: Callable[[], Awaitable[object]]) -> list[float]:
     return times
 
 
-def _middle(ours: list[float], floor: list[float]) -> tuple[float, str, float]:
-    return statistics.median(ours) * 1000, "ms", statistics.median(floor) * 1000
+def _row(name: str, ours: list[float], floor: list[float], floor_is: str) -> Row:
+    return Row(name, _median(ours), "ms", _median(floor), floor_is)
 
 
-def _p99(ours: list[float], floor: list[float]) -> tuple[float, str, float]:
-    return (
-        statistics.quantiles(ours, n=100)[98] * 1000,
-        "ms",
-        statistics.quantiles(floor, n=100)[98] * 1000,
-    )
+def _median(seconds: list[float]) -> float:
+    return statistics.median(seconds) * 1000
 
 
-def main() -> None:
-    """Print the table."""
-    print(f"{'':36}{'measured':>12}{'floor':>12}{'goal':>12}")
-    for name, value, unit, floor, goal in rows():
-        wanted = f"≤ {goal:g} {unit}" if goal is not None else ""
-        print(f"{name:36}{value:9.2f} {unit}{floor:9.2f} {unit}{wanted:>12}")
-
-
-if __name__ == "__main__":
-    main()
+def _p99(seconds: list[float]) -> float:
+    return statistics.quantiles(seconds, n=100)[98] * 1000

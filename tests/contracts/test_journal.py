@@ -81,11 +81,6 @@ async def test_an_item_written_twice_is_one(journal: Journal) -> None:
     assert ids((await journal.read(conversation)).items) == [conversation, question.id]
 
 
-async def test_nothing_to_append_is_nothing(journal: Journal) -> None:
-    await journal.append(new_id(), [])
-    assert await journal.list() == ()
-
-
 async def test_a_conversation_begins_with_its_head(journal: Journal) -> None:
     with pytest.raises(StoreFault, match="no transcript"):
         await journal.append(new_id(), [says("too early")])
@@ -313,3 +308,14 @@ async def test_an_append_cancelled_before_it_began_wrote_nothing(journal: Journa
         await journal.append(conversation, [says("never")])
     assert scope.cancelled_caught
     assert len((await journal.read(conversation)).items) == 1
+
+
+async def test_an_append_says_where_it_came_to_stand(journal: Journal) -> None:
+    """What someone else appends in between shows as a gap between two appends of ours."""
+    conversation = new_id()
+    first = await journal.append(conversation, [head(conversation)])
+    assert first.before == ""
+    assert first.after in (await journal.mark(conversation)).split(" ")
+    second = await journal.append(conversation, [says("a")])
+    assert second.before == first.after
+    assert second.after in (await journal.mark(conversation)).split(" ")

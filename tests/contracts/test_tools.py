@@ -31,17 +31,8 @@ class Case(NamedTuple):
 
 
 class NoKeys:
-    def get(self, name: str) -> str | None:
+    def resolve(self, reference: str) -> str | None:
         return None
-
-    def set(self, name: str, value: str) -> None:
-        raise NotImplementedError
-
-    def remove(self, name: str) -> bool:
-        return False
-
-    def names(self) -> tuple[str, ...]:
-        return ()
 
 
 def supervisor(root: Path, settings: ServerSettings, **more: Any) -> Supervisor:

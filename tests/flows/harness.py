@@ -14,8 +14,10 @@ from patina.engine.services import Services
 from patina.mcp.fake import FakeTools, Script
 from patina.model import commands, events
 from patina.model.chat import Finished, ModelRef, TextDelta, ToolCallDelta
+from patina.model.faults import UsageFault
 from patina.model.ids import new_id
 from patina.model.items import Choice
+from patina.model.options import TurnOptions
 from patina.model.parts import Text
 from patina.model.settings import ChatSettings, PermissionSettings
 from patina.model.tree import Tree
@@ -38,6 +40,8 @@ class OneProvider:
 
     def resolve(self, name: str) -> ModelRef:
         provider, _, model = (name or "fake/one").partition("/")
+        if provider == "nobody":
+            raise UsageFault("There is no provider named nobody.")
         return ModelRef(provider, model)
 
     def driver(self, provider: str) -> Driver:
@@ -118,7 +122,7 @@ class World:
             conversation=conversation,
             message_id=message_id or new_id(),
             parts=(Text(text),),
-            options=commands.TurnOptions(**options),  # type: ignore[arg-type]
+            options=TurnOptions(**options),  # type: ignore[arg-type]
         )
         self.engine.submit(command)
         return conversation

@@ -1,6 +1,7 @@
 """Bounded queues with a stated answer to overflow."""
 
 import anyio
+import msgspec
 import pytest
 
 from patina.engine.bus import Bus
@@ -31,7 +32,7 @@ def bus() -> Bus:
 def test_deltas_of_one_part_are_merged_while_they_wait() -> None:
     first, after, other = drain(bus(), delta("a"), delta("b"), delta("c"), note("n"), delta("d"))
     assert isinstance(first, events.TextDelta)
-    assert (first.text, first.seq) == ("abc", 3)
+    assert (first.text, first.seq) == ("abc", 1)
     assert isinstance(after, events.NoteAdded)
     assert isinstance(other, events.TextDelta)
     assert other.text == "d"
@@ -40,6 +41,42 @@ def test_deltas_of_one_part_are_merged_while_they_wait() -> None:
 def test_deltas_of_different_parts_are_not() -> None:
     taken = drain(bus(), delta("a"), delta("b", index=1), delta("c", "other"))
     assert [event.text for event in taken] == ["a", "b", "c"]  # type: ignore[union-attr]
+
+
+def test_interleaved_answers_are_merged_each_with_its_own() -> None:
+    taken = drain(bus(), *[delta(str(n % 2), item_id=str(n % 2)) for n in range(5000)])
+    assert [event.text for event in taken] == ["0" * 2500, "1" * 2500]  # type: ignore[union-attr]
+    assert [event.seq for event in taken] == [1, 2]
+
+
+def test_deltas_are_given_away_before_items() -> None:
+    notes = [note(str(n)) for n in range(9)]
+    taken = drain(bus(), *notes[:5], delta("a"), *notes[5:], bound=9)
+    assert [event.seq for event in taken] == [1, 2, 3, 4, 5, 7, 8, 9, 10]
+
+
+def test_a_resync_says_which_turns_still_run() -> None:
+    shared = bus()
+    started = events.TurnStarted(turn_id="t", provider="p", model="m")
+    with shared.subscribe(bound=3) as reader:
+        for name in ("runs", "ended"):
+            shared.publish(msgspec.structs.replace(started, conversation=name))
+        shared.publish(events.TurnEnded(conversation="ended", turn_id="t", stop_reason="stop"))
+        for n in range(5):
+            shared.publish(note(str(n)))
+        resync = reader.take_nowait()
+    assert isinstance(resync, events.Resync)
+    assert resync.running == ("runs",)
+    assert resync.seq
+    assert resync.ts
+
+
+def test_who_has_left_hears_nothing_more() -> None:
+    shared = bus()
+    with shared.subscribe() as reader:
+        pass
+    shared.publish(note("late"))
+    assert reader.take_nowait() is None
 
 
 def test_merging_for_a_slow_reader_does_not_touch_the_event_of_a_fast_one() -> None:

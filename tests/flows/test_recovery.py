@@ -12,6 +12,7 @@ from patina.model.parts import ToolCall, text_of
 from patina.model.settings import PermissionRule, PermissionSettings
 from patina.model.tree import Tree, tool_calls
 from patina.permission.gate import PolicyGate
+from patina.ports.journal import Appended
 from patina.store.memory import MemoryJournal
 
 pytestmark = pytest.mark.anyio
@@ -150,10 +151,10 @@ class FullDisk(MemoryJournal):
         super().__init__()
         self.kind: type[items.Item] | None = kind
 
-    async def append(self, conversation: str, items: Sequence[items.AnyItem]) -> None:
+    async def append(self, conversation: str, items: Sequence[items.AnyItem]) -> Appended:
         if self.kind is not None and any(isinstance(item, self.kind) for item in items):
             raise StoreFault("The disk is full.", hint="Make space.")
-        await super().append(conversation, items)
+        return await super().append(conversation, items)
 
 
 @pytest.mark.parametrize("kind", [items.Message, items.Decision, items.Call, items.Result])

@@ -10,7 +10,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from patina.model import commands, durable, events, faults, items, parts, settings, usage
+from patina.model import commands, durable, events, faults, items, options, parts, settings, usage
 from patina.model.codec import decode_command, decode_event, encode_json
 
 EVERY_COMMAND = {"seq", "ts", "session_id"}
@@ -105,7 +105,7 @@ def test_shapes_with_each_field(docs: Path) -> None:
     for part in get_args(parts.Part):
         assert set(re.findall(r"`(\w+)`", kinds[tag(part)][0])) == fields(part)
     for title, kind in (
-        ("Options", commands.TurnOptions),
+        ("Options", options.TurnOptions),
         ("Failure", faults.Failure),
         ("Usage and cost", usage.Usage),
     ):

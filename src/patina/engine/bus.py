@@ -1,12 +1,13 @@
 """Events to whoever listens, numbered, each reader with a bounded queue of its own.
 
 Overflow has a stated answer. Deltas of one part are merged while they wait, so a slow reader gets
-fewer and longer ones. A reader that falls behind by more than its bound loses its queue and gets
-`Resync` instead: it reads the journal again and goes on. Writers never wait for readers.
+fewer and longer ones. A reader whose queue is full loses first its deltas, which the whole message
+will repeat; if that is not enough, it loses the queue and gets `Resync`, which says which turns
+still run: it reads the journal again and goes on. Writers never wait for readers.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -19,6 +20,8 @@ from patina.model.events import (
     TextDelta,
     ThinkingDelta,
     ToolCallDelta,
+    TurnEnded,
+    TurnStarted,
 )
 from patina.ports.clock import Clock
 
@@ -28,13 +31,12 @@ _DELTAS: Final = (TextDelta, ThinkingDelta, ToolCallDelta)
 
 
 class _Waiting:
-    """A delta in a queue, and the text of those that came after it."""
+    """A delta in a queue, and the text of those that came after it; the first one's number."""
 
-    __slots__ = ("event", "more", "seq")
+    __slots__ = ("event", "more")
 
     def __init__(self, event: _Delta) -> None:
         self.event = event
-        self.seq = event.seq
         self.more: list[str] = []
 
     def take(self) -> _Delta:
@@ -42,17 +44,19 @@ class _Waiting:
             return self.event
         # A copy: the event is shared with the other readers.
         text = self.event.text + "".join(self.more)
-        return msgspec.structs.replace(self.event, text=text, seq=self.seq)
+        return msgspec.structs.replace(self.event, text=text)
 
 
 class Subscription:
     """One reader's view of the bus: `async for event in subscription`."""
 
-    def __init__(self, conversation: str | None, bound: int) -> None:
+    def __init__(self, conversation: str | None, bound: int, running: Mapping[str, str]) -> None:
         self._conversation = conversation
         self._bound = bound
+        self._running = running
         self._queue: deque[AnyEvent | _Waiting] = deque()
-        self._dropped = 0
+        self._growing: dict[tuple[type, str, int], _Waiting] = {}  # deltas that may still grow
+        self._lost: Resync | None = None
         self._closed = False
         self._arrived = anyio.Event()
 
@@ -60,35 +64,53 @@ class Subscription:
         """Take `event` if it concerns this reader. Never waits."""
         if self._conversation is not None and event.conversation not in ("", self._conversation):
             return
-        if not (isinstance(event, _DELTAS) and self._merge(event)):
-            if len(self._queue) >= self._bound:
-                self._dropped += len(self._queue)
-                self._queue.clear()
-            self._queue.append(_Waiting(event) if isinstance(event, _DELTAS) else event)
+        if isinstance(event, _DELTAS):
+            self._push_delta(event)
+        else:
+            # What is told after an item must not be read before it.
+            self._growing.clear()
+            self._make_room(event)
+            self._queue.append(event)
         self._arrived.set()
 
-    def _merge(self, event: _Delta) -> bool:
-        last = self._queue[-1] if self._queue else None
-        if (
-            type(last) is not _Waiting
-            or type(last.event) is not type(event)
-            or last.event.item_id != event.item_id
-            or last.event.index != event.index
-        ):
-            return False
-        last.more.append(event.text)
-        last.seq = event.seq
-        return True
+    def _push_delta(self, event: _Delta) -> None:
+        key = (type(event), event.item_id, event.index)
+        growing = self._growing.get(key)
+        if growing is not None:
+            growing.more.append(event.text)
+        else:
+            self._make_room(event)
+            waiting = self._growing[key] = _Waiting(event)
+            self._queue.append(waiting)
+
+    def _make_room(self, event: AnyEvent) -> None:
+        if len(self._queue) < self._bound:
+            return
+        self._growing.clear()
+        kept: deque[AnyEvent | _Waiting]
+        kept = deque(entry for entry in self._queue if not isinstance(entry, _Waiting))
+        if len(kept) == len(self._queue):  # no delta to give away
+            dropped = len(kept) + (self._lost.dropped if self._lost else 0)
+            self._lost = Resync(dropped=dropped, seq=event.seq - 1, ts=event.ts)
+            kept.clear()
+        self._queue = kept
 
     def take_nowait(self) -> AnyEvent | None:
         """Return the next event, or None where none waits."""
-        if self._dropped:  # what was dropped came before all that waits now
-            dropped, self._dropped = self._dropped, 0
-            return Resync(dropped=dropped, conversation=self._conversation or "")
+        if self._lost is not None:  # what was lost came before all that waits now
+            lost, self._lost = self._lost, None
+            lost.conversation = self._conversation or ""
+            lost.running = tuple(
+                name for name in self._running if self._conversation in (None, name)
+            )
+            return lost
         if not self._queue:
             return None
         entry = self._queue.popleft()
-        return entry.take() if isinstance(entry, _Waiting) else entry
+        if not isinstance(entry, _Waiting):
+            return entry
+        self._growing.pop((type(entry.event), entry.event.item_id, entry.event.index), None)
+        return entry.take()
 
     def close(self) -> None:
         """End the iteration after what already waits."""
@@ -114,12 +136,17 @@ class Bus:
         self._clock = clock
         self._seq = 0
         self._readers: list[Subscription] = []
+        self._running: dict[str, str] = {}  # conversation -> the turn that runs in it
 
     def publish(self, event: AnyEvent) -> None:
         """Number and date `event` and hand it to every reader concerned."""
         self._seq += 1
         event.seq = self._seq
         event.ts = self._clock.now()
+        if isinstance(event, TurnStarted):
+            self._running[event.conversation] = event.turn_id
+        elif isinstance(event, TurnEnded):
+            self._running.pop(event.conversation, None)
         for reader in self._readers:
             reader.push(event)
 
@@ -128,7 +155,7 @@ class Bus:
         self, conversation: str | None = None, bound: int = BOUND
     ) -> Iterator[Subscription]:
         """Listen to `conversation` and to events about none; None is to all."""
-        reader = Subscription(conversation, bound)
+        reader = Subscription(conversation, bound, self._running)
         self._readers.append(reader)
         try:
             yield reader

@@ -8,9 +8,10 @@ from msgspec.structs import replace
 
 from patina.engine.large import whole
 from patina.model.chat import ChatMessage, ToolAnswer, ToolInfo, ToolSpec
-from patina.model.items import Message, Result, TreeItem
+from patina.model.faults import StoreFault
+from patina.model.items import Message, Result
 from patina.model.parts import File, Image, Part, Text, Thinking, ToolCall
-from patina.model.tree import tool_calls
+from patina.model.tree import Tree, tool_calls
 from patina.ports.journal import Journal
 from patina.ports.tools import Tools
 
@@ -43,16 +44,15 @@ def tool_specs(tools: Sequence[ToolInfo]) -> tuple[ToolSpec, ...]:
     return tuple(ToolSpec(tool.alias, tool.description, tool.schema) for tool in tools)
 
 
-def messages_of(path: Sequence[TreeItem], tools: Tools, provider: str) -> tuple[ChatMessage, ...]:
-    """Return the history of a branch for `provider`.
+def messages_of(tree: Tree, tools: Tools, provider: str) -> tuple[ChatMessage, ...]:
+    """Return the history of the active branch for `provider`.
 
     Every tool call is answered at once, in the order of the calls, a missing result as
     interrupted: providers refuse a history in which a call hangs. Thinking goes back only to
     the provider that wrote it. Notes, questions and decisions are not for the model.
     """
-    results = {(item.message, item.call_id): item for item in path if isinstance(item, Result)}
     messages: list[ChatMessage] = []
-    for item in path:
+    for item in tree.path():
         if not isinstance(item, Message):
             continue
         parts = tuple(
@@ -63,7 +63,9 @@ def messages_of(path: Sequence[TreeItem], tools: Tools, provider: str) -> tuple[
         if parts:
             messages.append(ChatMessage(item.role, parts, provider=item.provider))
         if calls := tool_calls(item):
-            answers = tuple(_answer(call.id, results.get((item.id, call.id))) for call in calls)
+            answers = tuple(
+                _answer(call.id, tree.results.get((item.id, call.id))) for call in calls
+            )
             messages.append(ChatMessage("tool", answers=answers))
     return tuple(messages)
 
@@ -85,21 +87,26 @@ def _answer(call_id: str, result: Result | None) -> ToolAnswer:
 
 async def load_blobs(
     messages: Sequence[ChatMessage], journal: Journal
-) -> tuple[tuple[ChatMessage, ...], dict[str, bytes]]:
-    """Return `messages` with large texts whole, and the bytes of every image and file in them.
+) -> tuple[tuple[ChatMessage, ...], dict[str, bytes], int]:
+    """Return `messages` with large texts whole, the bytes of images and files, and a count.
 
-    Raises `StoreFault` where a blob is missing.
+    The count is of blobs that cannot be read: of a text its beginning stays, images and files
+    have no bytes then, and drivers say so in words. A lost file must not end a conversation.
     """
     loaded: list[ChatMessage] = []
     blobs: dict[str, bytes] = {}
+    missing: set[str] = set()
     for message in messages:
         if _has_blobs(message):
-            message = await _with_texts(message, journal)
+            message = await _with_texts(message, journal, missing)
             for part in _parts_of(message):
                 if isinstance(part, Image | File) and part.blob not in blobs:
-                    blobs[part.blob] = await journal.get_blob(part.blob)
+                    try:
+                        blobs[part.blob] = await journal.get_blob(part.blob)
+                    except StoreFault:
+                        missing.add(part.blob)
         loaded.append(message)
-    return tuple(loaded), blobs
+    return tuple(loaded), blobs, len(missing)
 
 
 def _parts_of(message: ChatMessage) -> Iterator[Part]:
@@ -112,9 +119,10 @@ def _has_blobs(message: ChatMessage) -> bool:
     return any(getattr(part, "blob", None) is not None for part in _parts_of(message))
 
 
-async def _with_texts(message: ChatMessage, journal: Journal) -> ChatMessage:
+async def _with_texts(message: ChatMessage, journal: Journal, missing: set[str]) -> ChatMessage:
     answers = [
-        replace(answer, parts=await whole(answer.parts, journal)) for answer in message.answers
+        replace(answer, parts=await whole(answer.parts, journal, missing))
+        for answer in message.answers
     ]
-    parts = await whole(message.parts, journal)
+    parts = await whole(message.parts, journal, missing)
     return replace(message, parts=parts, answers=tuple(answers))

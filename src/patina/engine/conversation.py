@@ -7,32 +7,34 @@ end, in order. Nothing here is shared between conversations but the services.
 
 import logging
 from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import anyio
 
 from patina.engine.forking import copy_branch
+from patina.engine.interruption import Interruption
 from patina.engine.large import MESSAGE_BYTES, put_away
 from patina.engine.questions import Questions
 from patina.engine.recorder import LEAF, Recorder
 from patina.engine.recovery import CRASHED, close_calls, close_partial
 from patina.engine.services import Services
-from patina.engine.turn import Turn
+from patina.engine.turn import DEFECT, Turn
 from patina.model import commands
 from patina.model.chat import ModelRef
 from patina.model.codec import FORMAT
-from patina.model.events import CommandFailed, ConversationOpened
-from patina.model.faults import Failure, Fault, InternalFault, UsageFault
-from patina.model.items import Head, Leaf, Message, Meta, Note
+from patina.model.events import CommandFailed, ConversationOpened, PermissionAsked
+from patina.model.faults import Failure, Fault, UsageFault
+from patina.model.ids import is_id
+from patina.model.items import FACTS, Head, Leaf, Message, Meta, Note
+from patina.model.options import TurnOptions
 from patina.model.tree import Tree
 
 _log = logging.getLogger(__name__)
 
 MAILBOX: Final = 64
-_DEFECT: Final = InternalFault(
-    "Patina made a mistake and ended this turn.",
-    hint="What was said is kept. The log has the details: `patina doctor` says where.",
-)
+_AGAIN: Final = "Send it again where it is still wanted."
 # What needs the conversation's turn: such commands are carried out one after the other.
 _Work = commands.SendMessage | commands.OpenConversation
 
@@ -47,28 +49,39 @@ class Conversation:
         self._recorder = Recorder(services, identifier, Tree())
         self._questions = Questions()
         self._granted: set[str] = set()
-        self._mark: str | None = None
+        self._loading = anyio.Lock()  # held while the tree is replaced, or must not be
         self._damaged = 0
+        self._untaken: list[commands.SendMessage] = []  # in the mailbox
         self._waiting: deque[_Work] = deque()
-        self._turn: Turn | None = None
+        self._interruption: Interruption | None = None
         self._busy = False
         self._finished = anyio.Event()
 
     def submit(self, command: commands.AnyCommand) -> None:
-        """Put a command into the mailbox. Raises `UsageFault` where too many wait."""
-        try:
-            self._send.send_nowait(command)
-        except anyio.WouldBlock:
-            raise UsageFault(
-                "Too many commands wait for this conversation.",
-                hint="Wait until it has caught up, then try again.",
-            ) from None
+        """Take a command. Raises `UsageFault` where too many wait.
+
+        What ends or answers a wait is carried out at once; the rest goes into the mailbox.
+        """
+        if isinstance(command, commands.Interrupt):
+            self.interrupt(command.reason)
+        elif isinstance(command, commands.AnswerPermission):
+            with self._told(command):
+                self._questions.take(command)
+        else:
+            if isinstance(command, commands.SendMessage):
+                self._untaken.append(command)
+            try:
+                self._send.send_nowait(command)
+            except anyio.WouldBlock:
+                raise UsageFault(
+                    "Too many commands wait for this conversation.",
+                    hint="Wait until it has caught up, then try again.",
+                ) from None
 
     def forget(self) -> None:
-        """Drop the items from memory, unless a turn needs them. Grants stay; items are on disk."""
-        if not self._busy and self._mark is not None:
-            self._recorder.tree = Tree()
-            self._mark = None
+        """Drop the items from memory, unless something needs them. Grants stay."""
+        if not self._busy and not self._loading.locked():
+            self._recorder.replace(Tree(), "")
 
     async def idle(self) -> None:
         """Return once no turn runs or waits to run."""
@@ -76,22 +89,32 @@ class Conversation:
             await self._finished.wait()
 
     def interrupt(self, reason: str) -> None:
-        """End the running turn in good order, and forget the messages that wait for it."""
+        """End the running turn in good order, and give back the messages that wait for its end."""
+        given_back = [*self._waiting, *self._untaken]
         self._waiting.clear()
-        if self._turn is not None:
-            self._turn.interruption.request(reason)
+        self._untaken.clear()
+        for command in given_back:
+            self._failed(command, Failure("usage", f"Not sent. {reason}", _AGAIN))
+        if self._interruption is not None:
+            self._interruption.request(reason)
 
     async def run(self) -> None:
         """Take commands until the host cancels."""
         async with anyio.create_task_group() as tasks, self._send, self._receive:
             async for command in self._receive:
-                await self._guarded(command, tasks)
+                with self._told(command):
+                    await self._carry_out(command, tasks)
 
-    async def _guarded(self, command: commands.AnyCommand, tasks: anyio.abc.TaskGroup) -> None:
+    @contextmanager
+    def _told(self, command: commands.AnyCommand) -> Iterator[None]:
+        """The boundary of a command: whatever goes wrong in one is told, and ends only that one."""
         try:
-            await self._carry_out(command, tasks)
+            yield
         except Fault as fault:
             self._failed(command, fault.failure)
+        except Exception:  # noqa: BLE001 - a named boundary: told, logged, and contained
+            _log.exception("a command failed")
+            self._failed(command, DEFECT)
 
     def _failed(self, command: commands.AnyCommand, failure: Failure) -> None:
         tag = type(command).__struct_config__.tag
@@ -100,18 +123,16 @@ class Conversation:
 
     async def _carry_out(self, command: commands.AnyCommand, tasks: anyio.abc.TaskGroup) -> None:
         if isinstance(command, commands.SendMessage):
-            self._enqueue(command, tasks)
-        elif isinstance(command, commands.Interrupt):
-            self.interrupt(command.reason)
-        elif isinstance(command, commands.AnswerPermission):
-            self._questions.take(command)
+            if command in self._untaken:  # else an interruption has given it back
+                self._untaken.remove(command)
+                self._enqueue(command, tasks)
         elif isinstance(command, commands.OpenConversation):
             await self._open(command, tasks)
         elif isinstance(command, commands.ChangeMeta):
             await self._change(command)
         elif isinstance(command, commands.ForkConversation):
             await self._fork(command)
-        else:
+        elif isinstance(command, commands.SelectBranch):
             await self._select(command)
 
     def _enqueue(self, command: _Work, tasks: anyio.abc.TaskGroup) -> None:
@@ -131,46 +152,45 @@ class Conversation:
             self._finished.set()
 
     async def _contained(self, command: _Work) -> None:
-        """Run one turn. This is the boundary of a turn: a defect in one ends only that one."""
+        """Run one turn, which can be interrupted from its first moment on."""
+        self._interruption = Interruption()
         try:
-            async with self._services.journal.turn(self.identifier):
-                if isinstance(command, commands.SendMessage):
-                    await self._answer(command)
-                else:
-                    await self._resume()
-        except Fault as fault:
-            self._failed(command, fault.failure)
-        except Exception:  # noqa: BLE001 - a named boundary: told, logged, and contained
-            _log.exception("a turn failed")
-            self._failed(command, _DEFECT.failure)
+            with self._told(command):
+                async with self._services.journal.turn(self.identifier):
+                    if isinstance(command, commands.SendMessage):
+                        await self._answer(command, self._interruption)
+                    else:
+                        await self._resume(self._interruption)
         finally:
-            self._turn = None
+            self._interruption = None
 
     async def _load(self) -> None:
-        """Read the transcript if anyone but us has written to it since."""
+        """Read the transcript if anyone but us has written to it since. Needs `_loading`."""
         mark = await self._services.journal.mark(self.identifier)
-        if mark == self._mark or not mark:
+        if not mark or self._recorder.is_current(mark):
             return
         transcript = await self._services.journal.read(self.identifier)
-        self._recorder.tree = Tree(transcript.items)
+        self._recorder.replace(Tree(transcript.items), mark)
         self._damaged = transcript.damaged
-        self._mark = mark
 
-    async def _written(self) -> None:
-        self._mark = await self._services.journal.mark(self.identifier)
-
-    async def _answer(self, command: commands.SendMessage) -> None:
-        await self._load()
+    async def _answer(self, command: commands.SendMessage, interruption: Interruption) -> None:
+        async with self._loading:
+            await self._load()
         tree = self._recorder.tree
-        if command.message_id in tree:
-            return  # the same command again: it was carried out
-        if command.parent is not None and command.parent not in tree:
-            raise UsageFault(f"There is no item {command.parent} in this conversation.")
+        if not is_id(command.message_id) or command.message_id == self.identifier:
+            raise UsageFault(f"{command.message_id!r} cannot be the id of a message.")
         model = self._services.providers.resolve(command.model or tree.fact("model"))
-        if tree.head is not None:
-            await self._recover()
-        await self._begin(command, model)
-        await self._run(command.message_id, model, command.options)
+        if command.message_id not in tree:
+            if command.parent is not None and command.parent not in tree:
+                raise UsageFault(f"There is no item {command.parent} in this conversation.")
+            if tree.head is not None:
+                await self._recover()
+            await self._begin(command, model)
+        elif tree.leaf != command.message_id:
+            raise UsageFault(
+                "This message was sent before.", hint="The conversation has what came of it."
+            )
+        await self._run(command.message_id, model, command.options, interruption)
 
     async def _begin(self, command: commands.SendMessage, model: ModelRef) -> None:
         """Write the user's message, and before it the head and the facts that it changes."""
@@ -191,18 +211,20 @@ class Conversation:
         own = {**self._recorder.keys(), "id": self.identifier, "conversation": self.identifier}
         return Head(**own, format=FORMAT, app=self._services.app)
 
-    async def _run(self, turn_id: str, model: ModelRef, options: commands.TurnOptions) -> None:
-        self._turn = Turn(
+    async def _run(
+        self, turn_id: str, model: ModelRef, options: TurnOptions, interruption: Interruption
+    ) -> None:
+        turn = Turn(
             self._services,
             self._recorder,
             self._questions,
+            interruption,
             self._granted,
             turn_id=turn_id,
             model=model,
             options=options,
         )
-        await self._turn.run()
-        await self._written()
+        await turn.run()
 
     async def _recover(self) -> None:
         await close_partial(self._recorder)
@@ -211,57 +233,51 @@ class Conversation:
             await close_calls(self._recorder, opened, CRASHED)
 
     async def _open(self, command: commands.OpenConversation, tasks: anyio.abc.TaskGroup) -> None:
-        if not self._busy:
-            await self._load()
-        if self._recorder.tree.head is None:
-            raise UsageFault(
-                f"There is no conversation {self.identifier}.",
-                hint="`patina sessions list` shows those there are.",
-            )
-        title = self._recorder.tree.fact("title")
-        self._recorder.tell(ConversationOpened(title=title, damaged=self._damaged))
+        async with self._loaded():
+            title = self._recorder.tree.fact("title")
+            self._recorder.tell(ConversationOpened(title=title, damaged=self._damaged))
+            for ask in self._questions.waiting():
+                self._recorder.tell(PermissionAsked(item=ask))
         if not self._busy:
             self._enqueue(command, tasks)
 
-    async def _resume(self) -> None:
+    async def _resume(self, interruption: Interruption) -> None:
         """Close what a crash left open; ask again what nobody answered, and then go on."""
-        await self._load()
+        async with self._loading:
+            await self._load()
         await close_partial(self._recorder)
         tree = self._recorder.tree
         opened = tree.open_calls()
         if opened is None:
-            await self._written()
             return
         if not opened.waiting():
             await close_calls(self._recorder, opened, CRASHED)
-            await self._written()
             return
-        turn_id = next(
-            (item.id for item in reversed(tree.path()) if _is_user(item)), opened.message.id
-        )
+        asked = (item.id for item in reversed(tree.path()) if _is_user(item))
+        turn_id = next(asked, opened.message.id)
         model = self._services.providers.resolve(tree.fact("model"))
-        await self._run(turn_id, model, commands.TurnOptions())
+        await self._run(turn_id, model, tree.options(turn_id), interruption)
 
     async def _change(self, command: commands.ChangeMeta) -> None:
-        await self._need()
-        names = ("title", "tags", "folder", "archived", "pinned", "system", "model")
-        facts = {name: getattr(command, name) for name in names}
-        await self._recorder.write(Meta(**self._recorder.keys(), **facts))
+        if command.model is not None:
+            self._services.providers.resolve(command.model)
+        async with self._loaded():
+            facts = {name: getattr(command, name) for name in FACTS}
+            await self._recorder.write(Meta(**self._recorder.keys(), **facts))
 
     async def _select(self, command: commands.SelectBranch) -> None:
-        await self._need()
-        if self._busy:
-            raise UsageFault(
-                "The branch cannot be changed while an answer is being written.",
-                hint="Interrupt it first, or wait for its end.",
-            )
-        if command.item_id not in self._recorder.tree:
-            raise UsageFault(f"There is no item {command.item_id} in this conversation.")
-        await self._recorder.write(Leaf(**self._recorder.keys(), item=command.item_id))
+        async with self._loaded():
+            if self._busy:
+                raise UsageFault(
+                    "The branch cannot be changed while an answer is being written.",
+                    hint="Interrupt it first, or wait for its end.",
+                )
+            if command.item_id not in self._recorder.tree:
+                raise UsageFault(f"There is no item {command.item_id} in this conversation.")
+            await self._recorder.write(Leaf(**self._recorder.keys(), item=command.item_id))
 
     async def _fork(self, command: commands.ForkConversation) -> None:
-        await self._load()
-        if self._recorder.tree.head is not None:
+        if await self._services.journal.mark(self.identifier):
             raise UsageFault("A fork needs a new conversation, and this one has items already.")
         source = Tree((await self._services.journal.read(command.source)).items)
         if command.item_id is not None and command.item_id not in source:
@@ -270,13 +286,22 @@ class Conversation:
         note = Note(**self._recorder.keys(), level="info", text=f"Forked from {command.source}.")
         await self._recorder.write(self._head(), Meta(**self._recorder.keys(), **source.facts))
         await self._recorder.write(*branch, note)
-        await self._written()
 
-    async def _need(self) -> None:
-        if not self._busy:
-            await self._load()
-        if self._recorder.tree.head is None:
-            raise UsageFault(f"There is no conversation {self.identifier}.")
+    @asynccontextmanager
+    async def _loaded(self) -> AsyncIterator[None]:
+        """Have the conversation loaded, and keep it so. Raises `UsageFault` where there is none.
+
+        A turn has it loaded already; its tree must not be replaced under it.
+        """
+        async with self._loading:
+            if not self._busy or self._recorder.tree.head is None:
+                await self._load()
+            if self._recorder.tree.head is None:
+                raise UsageFault(
+                    f"There is no conversation {self.identifier}.",
+                    hint="`patina sessions list` shows those there are.",
+                )
+            yield
 
 
 def _is_user(item: object) -> bool:

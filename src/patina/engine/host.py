@@ -1,6 +1,6 @@
 """The engine: commands in, events out. Owns all conversations and the task group they live in."""
 
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final, Self
 
@@ -26,11 +26,10 @@ class Engine:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._conversations: dict[str, Conversation] = {}
-        self._stack = AsyncExitStack()
         self._tasks = anyio.create_task_group()
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self._tasks)
+        await self._tasks.__aenter__()
         return self
 
     async def __aexit__(
@@ -44,7 +43,9 @@ class Engine:
                 await self._end_turns()
         finally:
             self._tasks.cancel_scope.cancel()
-        return await self._stack.__aexit__(kind, error, trace)
+        # Without the error: the group must not wrap what went wrong in the body.
+        await self._tasks.__aexit__(None, None, None)
+        return None
 
     def submit(self, command: AnyCommand) -> None:
         """Take a command; what comes of it is told by events.

@@ -5,46 +5,86 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
+from patina.model.codec import Unknown
+from patina.model.faults import StoreFault
 from patina.model.items import AnyItem, Message, Result
-from patina.model.parts import Part, ResultPart, Text
+from patina.model.parts import Part, ResultPart, Text, ToolCall
 from patina.ports.journal import Journal
 
 MESSAGE_BYTES: Final = 256 * 1024
 RESULT_BYTES: Final = 64 * 1024
+ARGUMENT_BYTES: Final = 256 * 1024
 BEGINNING: Final = 2_000  # characters
+LOST: Final = "\n[The rest of this text is no longer there.]"
 
 AnyPart = TypeVar("AnyPart", Part, ResultPart)
+StoredItem = TypeVar("StoredItem", bound=AnyItem | Unknown)
 
 
 async def put_away(parts: tuple[AnyPart, ...], journal: Journal, most: int) -> tuple[AnyPart, ...]:
-    """Return `parts` with the largest texts in blobs, so that what stays has at most `most` bytes.
+    """Return `parts` as they can be written: well-formed, the largest texts in blobs.
 
-    Raises `StoreFault`. What is small enough comes back as it is.
+    What stays inline has at most `most` bytes of text. Arguments of a tool call over
+    `ARGUMENT_BYTES` become a sentence that no schema takes, so that the model is told. Raises
+    `StoreFault` where a blob cannot be written.
     """
-    texts = {n: part.text for n, part in enumerate(parts) if isinstance(part, Text)}
-    sizes = {n: len(text.encode()) for n, text in texts.items()}
-    kept = list(parts)
+    kept = [_writable(part) for part in parts]
+    sizes = {n: len(part.text.encode()) for n, part in enumerate(kept) if isinstance(part, Text)}
     for number in sorted(sizes, key=lambda n: -sizes[n]):
-        if sum(sizes.values()) <= most or len(texts[number]) <= BEGINNING:
+        part = kept[number]
+        if sum(sizes.values()) <= most or not isinstance(part, Text) or part.blob is not None:
             break
-        blob = await journal.put_blob(texts[number].encode())
-        kept[number] = Text(texts[number][:BEGINNING], blob)
+        if len(part.text) <= BEGINNING:
+            break
+        blob = await journal.put_blob(part.text.encode())
+        kept[number] = Text(part.text[:BEGINNING], blob)
         sizes[number] = BEGINNING
     return tuple(kept)
 
 
-async def whole(parts: tuple[AnyPart, ...], journal: Journal) -> tuple[AnyPart, ...]:
-    """Return `parts` with every text whole again. Raises `StoreFault` where a blob is missing."""
-    return tuple([await _whole(part, journal) for part in parts])
-
-
-async def _whole(part: AnyPart, journal: Journal) -> AnyPart:
-    if isinstance(part, Text) and part.blob is not None:
-        return Text((await journal.get_blob(part.blob)).decode())
+def _writable(part: AnyPart) -> AnyPart:
+    if isinstance(part, Text):
+        text = well_formed(part.text)
+        return part if text is part.text else Text(text, part.blob)
+    if isinstance(part, ToolCall) and len(part.arguments) > ARGUMENT_BYTES // 4:
+        size = len(part.arguments.encode(errors="replace"))
+        if size > ARGUMENT_BYTES:
+            return replace(part, arguments=f'"{size} bytes of arguments: too many, not kept"')
     return part
 
 
-async def whole_items(items: Iterable[AnyItem], journal: Journal) -> list[AnyItem]:
+def well_formed(text: str) -> str:
+    """Return `text` without halves of characters, which no file and no endpoint takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+async def whole(
+    parts: tuple[AnyPart, ...], journal: Journal, missing: set[str] | None = None
+) -> tuple[AnyPart, ...]:
+    """Return `parts` with every text whole again.
+
+    Of one whose blob cannot be read, the beginning stays, with a sentence; its name goes into
+    `missing`.
+    """
+    return tuple([await _whole(part, journal, missing) for part in parts])
+
+
+async def _whole(part: AnyPart, journal: Journal, missing: set[str] | None) -> AnyPart:
+    if not isinstance(part, Text) or part.blob is None:
+        return part
+    try:
+        return Text((await journal.get_blob(part.blob)).decode())
+    except (StoreFault, UnicodeDecodeError):
+        if missing is not None:
+            missing.add(part.blob)
+        return Text(part.text + LOST)
+
+
+async def whole_items(items: Iterable[StoredItem], journal: Journal) -> list[StoredItem]:
     """Return `items` with the texts of messages and results whole again."""
     return [
         replace(item, parts=await whole(item.parts, journal))

@@ -10,6 +10,7 @@ from patina.engine.services import Services
 from patina.model import durable, events, items
 from patina.model.ids import new_id
 from patina.model.tree import Tree
+from patina.ports.journal import Appended
 
 LEAF: Final = ""  # the parent of an item that comes after the newest one
 _EVENT_OF: dict[type[items.Item], type[Any]] = {
@@ -23,8 +24,18 @@ class Recorder:
     def __init__(self, services: Services, conversation: str, tree: Tree) -> None:
         self._services = services
         self._lock = anyio.Lock()
+        self._known: set[str] | None = set()  # the mark's entries; None: someone else wrote
         self.conversation = conversation
         self.tree = tree
+
+    def replace(self, tree: Tree, mark: str) -> None:
+        """Take `tree` as what the journal holds at `mark`."""
+        self.tree = tree
+        self._known = set(mark.split())
+
+    def is_current(self, mark: str) -> bool:
+        """Whether the tree has all that the journal holds at `mark`, whoever wrote it."""
+        return self._known == set(mark.split())
 
     def keys(self, parent: str = LEAF) -> dict[str, Any]:
         """Return the keys every item has, for a new item after `parent`."""
@@ -47,10 +58,18 @@ class Recorder:
         with anyio.CancelScope(shield=True):
             async with self._lock:
                 placed = self._placed(written)
-                await self._services.journal.append(self.conversation, placed)
+                self._follow(await self._services.journal.append(self.conversation, placed))
                 for item in placed:
                     self.tree.add(item)
                     self._publish(item, text)
+
+    def _follow(self, appended: Appended) -> None:
+        """Keep the mark in step with our own writing; a gap means that someone else wrote."""
+        if self._known is None or (appended.before and appended.before not in self._known):
+            self._known = None
+            return
+        self._known.discard(appended.before)
+        self._known.add(appended.after)
 
     def _placed(self, written: Iterable[items.AnyItem]) -> list[items.AnyItem]:
         leaf = self.tree.leaf

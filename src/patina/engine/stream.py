@@ -28,6 +28,12 @@ _CUT: Final = Failure(
     "What arrived is kept. Send the message again, or ask the model to continue.",
 )
 
+_BROKEN: Final = Failure(
+    "internal",
+    "Patina made a mistake while it read the answer.",
+    "What arrived is kept. The log has the details: `patina doctor` says where.",
+)
+
 
 class Reply(Struct, frozen=True):
     """What came of one request. `end` is None where the user interrupted it. Milliseconds."""
@@ -77,8 +83,9 @@ class _Fold:
                 parts.append(Thinking(text, *self._seals.get(index, (None, None))))
             elif calls:
                 identifier, alias = self._calls[index]
-                if not identifier or identifier in used:  # some compatible endpoints send no ids
-                    identifier = f"{identifier or 'call'}_{index}"
+                number = index
+                while not identifier or identifier in used:  # some endpoints send none, or repeat
+                    identifier, number = f"call_{number}", number + 1
                 used.add(identifier)
                 parts.append(ToolCall(identifier, name_of(alias), text.strip() or "{}"))
         return tuple(parts)
@@ -131,6 +138,9 @@ class Receiver:
                     self._retrying(event)
                 else:
                     self._delta(event)
+        except Exception:  # noqa: BLE001 - a named boundary: drivers do not raise, but plugins err
+            _log.exception("a driver failed")
+            return chat.Failed(_BROKEN)
         finally:
             # Closing is what ends the connection; it must happen in the task that read it.
             with anyio.CancelScope(shield=True), anyio.move_on_after(2):

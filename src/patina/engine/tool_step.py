@@ -5,7 +5,8 @@ by side. The order on disk is question, decision, call, result. Every call ends 
 whatever happens: the model is told of a denial, a bad argument, a time-out and an interruption.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 import anyio
@@ -25,6 +26,8 @@ from patina.model.parts import ResultPart, Text, ToolCall
 from patina.model.tree import OpenCalls
 from patina.ports.permission import Allow, AskUser, Deny
 from patina.views.tool_card import finished_text, running_text
+
+_log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 8
 
@@ -53,6 +56,11 @@ class ToolStep:
         self._questions = questions
         self._interruption = interruption
         self._granted = granted
+        self._offered: dict[str, ToolInfo] = {}
+
+    def offer(self, tools: Iterable[ToolInfo]) -> None:
+        """Say which tools this turn has; a call of any other is answered as unknown."""
+        self._offered = {tool.name: tool for tool in tools}
 
     async def run(self, opened: OpenCalls) -> None:
         """Bring every call in `opened` to a result. Raises `StoreFault` only."""
@@ -83,7 +91,7 @@ class ToolStep:
 
     async def _clear(self, opened: OpenCalls, call: ToolCall) -> _Cleared | None:
         message = opened.message
-        tool = self._services.tools.find(call.name)
+        tool = self._offered.get(call.name)
         if tool is None:
             text = f"There is no tool {call.name}. Call one of the tools that are listed."
             await self._result(message, call, "failed", (Text(text),))
@@ -214,6 +222,9 @@ class ToolStep:
             code = f" (error {fault.failure.code})" if fault.failure.code else ""
             hint = f" {fault.failure.hint}" if fault.failure.hint else ""
             return "failed", (Text(f"{fault}{code}{hint}"),)
+        except Exception:  # noqa: BLE001 - a named boundary: a defect beside a tool is its failure
+            _log.exception("a tool call failed")
+            return "failed", (Text("Patina made a mistake; the log has the details."),)
         if limit.cancelled_caught:
             text = finished_text(tool.name, "timed_out", tool.timeout)
             return "timed_out", (Text(f"{text}. The server may still be working on it."),)
@@ -231,7 +242,8 @@ class ToolStep:
         bound: float = 30.0,
     ) -> None:
         server, tool = split_tool_name(call.name)
-        parts = await put_away(parts, self._services.journal, RESULT_BYTES)
+        with anyio.CancelScope(shield=True):  # the tool has run: its result is a fact
+            parts = await put_away(parts, self._services.journal, RESULT_BYTES)
         await self._recorder.write(
             Result(
                 **self._recorder.keys(),

@@ -4,7 +4,8 @@ Read `Turn.run` from top to bottom: everything a turn does is there or one call 
 by returning; nothing but a defect makes it raise.
 """
 
-from collections.abc import Sequence
+import logging
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,14 +19,22 @@ from patina.engine.services import Services
 from patina.engine.stream import Receiver, Reply
 from patina.engine.tool_step import ToolStep
 from patina.model.chat import ChatRequest, Failed, Finished, ModelRef, ToolInfo
-from patina.model.commands import TurnOptions
 from patina.model.events import TurnEnded, TurnStarted
 from patina.model.faults import Failure, Fault
 from patina.model.ids import new_id
 from patina.model.items import Message, Note, NoteLevel, ReplyStart, StopReason
+from patina.model.options import TurnOptions
 from patina.model.parts import ToolCall
 from patina.model.usage import Cost, Usage
 from patina.ports.provider import Driver
+
+_log = logging.getLogger(__name__)
+
+DEFECT: Final = Failure(
+    "internal",
+    "Patina made a mistake and ended this turn.",
+    "What was said is kept. The log has the details: `patina doctor` says where.",
+)
 
 
 class TurnEnd(Struct, frozen=True):
@@ -43,6 +52,7 @@ class Turn:
         services: Services,
         recorder: Recorder,
         questions: Questions,
+        interruption: Interruption,
         granted: set[str],
         *,
         turn_id: str,
@@ -56,8 +66,9 @@ class Turn:
         self._options = options
         self._usage = Usage()
         self._calls = 0
-        self.interruption = Interruption()
-        self._tools = ToolStep(services, recorder, questions, self.interruption, granted)
+        self._interruption = interruption
+        self._offered: dict[str, ToolInfo] = {}  # by alias
+        self._tools = ToolStep(services, recorder, questions, interruption, granted)
 
     async def run(self) -> None:
         """Answer the newest user message, or go on after tool calls that are still open."""
@@ -68,6 +79,9 @@ class Turn:
             end = await self._loop()
         except Fault as fault:
             end = TurnEnd("error", fault.failure)
+        except Exception:  # noqa: BLE001 - a named boundary: told, logged, and contained
+            _log.exception("a turn failed")
+            end = TurnEnd("error", DEFECT)
         if end.error is not None:
             await self._note("error", end.error)
         self._recorder.tell(
@@ -81,9 +95,8 @@ class Turn:
 
     async def _loop(self) -> TurnEnd:
         driver = self._services.providers.driver(self._model.provider)
-        tools: Sequence[ToolInfo] = ()
-        with self.interruption.scope():
-            tools = await self._offered()
+        with self._interruption.scope():
+            await self._offer()
         replies = 0
         while True:
             opened = self._recorder.tree.open_calls()
@@ -92,16 +105,20 @@ class Turn:
                 if end := await self._stop_before_tools(replies):
                     return end
                 await self._tools.run(opened)
-            if self.interruption.requested:
+            if self._interruption.requested:
                 return TurnEnd("cancelled")
-            end = await self._reply(driver, tools)
+            end = await self._reply(driver)
             replies += 1
             if end.stop_reason != "tool_calls":
                 return end
 
-    async def _offered(self) -> Sequence[ToolInfo]:
-        servers = self._options.servers
-        return () if servers == () else await self._services.tools.list(servers)
+    async def _offer(self) -> None:
+        """List the tools of this turn: the model is told of these, and only these are run."""
+        if self._options.servers == ():
+            return
+        tools = await self._services.tools.list(self._options.servers)
+        self._offered = {tool.alias: tool for tool in tools}
+        self._tools.offer(tools)
 
     async def _stop_before_tools(self, replies: int) -> TurnEnd | None:
         """End the turn where its bounds are reached; the open calls are answered as not run."""
@@ -115,9 +132,9 @@ class Turn:
             return TurnEnd("tool_calls_limit")
         return None
 
-    async def _reply(self, driver: Driver, tools: Sequence[ToolInfo]) -> TurnEnd:
+    async def _reply(self, driver: Driver) -> TurnEnd:
         """Send one request, receive its reply, and write it down."""
-        request = await self._request(tools)
+        request = await self._request()
         hold = await self._services.meter.hold(self._recorder.conversation, self._model, request)
         message_id = new_id()
         start = ReplyStart(
@@ -127,10 +144,11 @@ class Turn:
             provider=self._model.provider,
             model=self._model.model,
             hold=hold,
+            options=self._options,
         )
         await self._recorder.write(start)
         receiver = Receiver(self._recorder, self._services.clock, message_id, self._name_of)
-        reply = await receiver.receive(driver.stream(request), self.interruption)
+        reply = await receiver.receive(driver.stream(request), self._interruption)
         usage = reply.end.usage if reply.end else None
         self._usage += usage or Usage()
         cost = await self._services.meter.settle(hold, self._model, usage)
@@ -140,13 +158,17 @@ class Turn:
             reply = replace(reply, parts=parts)
             await self._recorder.write(self._message(message_id, reply, end, usage, cost))
         elif reply.end is None:
-            await self._note("info", Failure("internal", self.interruption.reason))
+            await self._note("info", Failure("internal", self._interruption.reason))
         return end
 
-    async def _request(self, tools: Sequence[ToolInfo]) -> ChatRequest:
+    async def _request(self) -> ChatRequest:
         tree, chat = self._recorder.tree, self._services.chat
-        history = messages_of(tree.path(), self._services.tools, self._model.provider)
-        messages, blobs = await load_blobs(history, self._services.journal)
+        tools = tuple(self._offered.values())
+        history = messages_of(tree, self._services.tools, self._model.provider)
+        messages, blobs, missing = await load_blobs(history, self._services.journal)
+        if missing:
+            words = f"{missing} stored files of this conversation cannot be read and were left out."
+            await self._note("warning", Failure("store", words))
         return ChatRequest(
             model=self._model.model,
             messages=messages,
@@ -160,7 +182,7 @@ class Turn:
         )
 
     def _name_of(self, alias: str) -> str:
-        tool = self._services.tools.find(alias)
+        tool = self._offered.get(alias)
         return tool.name if tool else alias
 
     def _ending(self, reply: Reply) -> TurnEnd:

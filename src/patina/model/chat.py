@@ -7,10 +7,9 @@ from msgspec import Struct
 
 from patina.model.faults import Failure
 from patina.model.items import CallStatus, StopReason
+from patina.model.options import Effort
 from patina.model.parts import Part, ResultPart
 from patina.model.usage import Usage
-
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class ModelRef(Struct, frozen=True):

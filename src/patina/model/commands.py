@@ -6,8 +6,8 @@ be carried out is answered by `command.failed`.
 
 from msgspec import Struct, field
 
-from patina.model.chat import Effort
 from patina.model.items import Choice
+from patina.model.options import TurnOptions
 from patina.model.parts import Part
 
 
@@ -15,22 +15,6 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="
     """What every command has. `session_id` is the conversation's id on the wire."""
 
     conversation: str = field(name="session_id")
-
-
-class TurnOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a turn is to be run.
-
-    `servers` limits the tools to those servers (None: all enabled, (): none). `max_replies` is
-    the number of model replies after which the turn stops; `timeout` the seconds of silence a
-    request may have. `effort` and `temperature` None leave it to the model.
-    """
-
-    temperature: float | None = None
-    max_tokens: int | None = None
-    effort: Effort | None = None
-    servers: tuple[str, ...] | None = None
-    max_replies: int | None = None
-    timeout: float | None = None
 
 
 class SendMessage(Command, frozen=True, kw_only=True, tag="message.send"):
@@ -51,7 +35,10 @@ class SendMessage(Command, frozen=True, kw_only=True, tag="message.send"):
 
 
 class Interrupt(Command, frozen=True, kw_only=True, tag="turn.interrupt"):
-    """End the running turn now. What was received is kept; every open call gets a result."""
+    """End the running turn now. What was received is kept; every open call gets a result.
+
+    Messages that wait for the turn's end are given back: `command.failed` names each.
+    """
 
     reason: str = "Interrupted by the user."
 

@@ -178,9 +178,13 @@ class CommandFailed(Event, kw_only=True, tag="command.failed"):
 
 
 class Resync(Event, kw_only=True, tag="resync"):
-    """This reader was too slow and events were dropped: read the journal again, then go on."""
+    """This reader was too slow and events were dropped: read the journal again, then go on.
+
+    `running` are the conversations whose turn still runs; others have ended meanwhile.
+    """
 
     dropped: int
+    running: tuple[str, ...] = ()
 
 
 class AskFinished(Event, kw_only=True, tag="ask.finished"):

@@ -4,8 +4,12 @@ import os
 import re
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+# The first 12 digits of an id made when the year 10000 begins: no system's calendar goes that far.
+_END = "e677d21f-dc00"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _lock = threading.Lock()
 _last = 0
 
@@ -26,11 +30,12 @@ def new_id() -> str:
 
 
 def is_id(text: str) -> bool:
-    """Whether `text` is a whole UUID version 7 in lower case."""
-    return _ID.fullmatch(text) is not None
+    """Whether `text` is a whole UUID version 7 in lower case, of a time before the year 10000."""
+    return _ID.fullmatch(text) is not None and text < _END
 
 
 def id_month(identifier: str) -> tuple[int, int]:
     """Return the UTC (year, month) in which an id was made."""
-    moment = time.gmtime(int(identifier.replace("-", "")[:12], 16) / 1000)
-    return moment.tm_year, moment.tm_mon
+    # Not `time.gmtime`, which ends with the year 3000 on Windows.
+    moment = _EPOCH + timedelta(milliseconds=int(identifier.replace("-", "")[:12], 16))
+    return moment.year, moment.month

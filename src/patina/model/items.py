@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from patina.model.options import TurnOptions
 from patina.model.parts import Part, ResultPart
 from patina.model.usage import Cost, Usage
 
@@ -76,13 +77,17 @@ class Message(Item, frozen=True, kw_only=True, tag="msg"):
 
 
 class ReplyStart(Item, frozen=True, kw_only=True, tag="start"):
-    """A request is about to leave. `message` is the id its answer will have; `turn` the user's."""
+    """A request is about to leave. `message` is the id its answer will have; `turn` the user's.
+
+    `options` are those of the turn, so that it can go on after a restart.
+    """
 
     message: str
     turn: str
     provider: str
     model: str
     hold: str | None = None
+    options: TurnOptions = TurnOptions()
 
 
 class Checkpoint(Item, frozen=True, kw_only=True, tag="chk"):
@@ -186,5 +191,6 @@ AnyItem = (
     | Hide
     | Note
 )
+FACTS = ("title", "tags", "folder", "archived", "pinned", "system", "model")
 TreeItem = Message | Ask | Decision | Call | Result | Note
 TREE_KINDS = (Message, Ask, Decision, Call, Result, Note)

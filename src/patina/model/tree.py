@@ -7,6 +7,7 @@ import msgspec
 
 from patina.model.codec import Unknown
 from patina.model.items import (
+    FACTS,
     TREE_KINDS,
     AnyItem,
     Ask,
@@ -22,47 +23,61 @@ from patina.model.items import (
     Result,
     TreeItem,
 )
+from patina.model.options import TurnOptions
 from patina.model.parts import Part, Text, Thinking, ToolCall
-
-_FACTS = ("title", "tags", "folder", "archived", "pinned", "system", "model")
 
 
 class Tree:
     """A fold of items: feed them in journal order with `add`, then ask.
 
-    The active branch ends in the newest tree item, or in what a later `Leaf` names.
+    The active branch ends in the newest node, or in what a later `Leaf` names. Items of kinds
+    that this version does not know are nodes too, where they have a parent: nothing is shown of
+    them, but what stands before them is not lost.
     """
 
     def __init__(self, items: Iterable[AnyItem | Unknown] = ()) -> None:
         self.head: Head | None = None
         self.leaf: str | None = None
         self.facts: dict[str, Any] = {}
-        self._nodes: dict[str, TreeItem] = {}
-        self._starts: dict[str, ReplyStart] = {}
+        self.results: dict[tuple[str, str], Result] = {}  # by message and call id
+        self._nodes: dict[str, TreeItem | Unknown] = {}
+        self._unanswered: dict[str, ReplyStart] = {}  # by what the reply is to follow
         self._checkpoints: dict[str, list[Checkpoint]] = {}
+        self._options: dict[str, TurnOptions] = {}
         self._hidden: set[str] = set()
         for item in items:
             self.add(item)
 
     def add(self, item: AnyItem | Unknown) -> None:
         """Take the next item. One whose id is known changes nothing."""
-        if isinstance(item, TREE_KINDS):
-            if item.id not in self._nodes:
-                self._nodes[item.id] = item
-                self.leaf = item.id
+        if isinstance(item, TREE_KINDS) or (isinstance(item, Unknown) and item.parent is not None):
+            self._add_node(item)
         elif isinstance(item, Head):
             self.head = self.head or item
         elif isinstance(item, ReplyStart):
-            self._starts[item.message] = item
+            self._unanswered[item.parent or ""] = item
+            self._options[item.turn] = item.options
         elif isinstance(item, Checkpoint):
             self._checkpoints.setdefault(item.message, []).append(item)
         elif isinstance(item, Meta):
-            self.facts.update({k: v for k in _FACTS if (v := getattr(item, k)) is not None})
+            self.facts.update({k: v for k in FACTS if (v := getattr(item, k)) is not None})
         elif isinstance(item, Leaf):
             if item.item in self._nodes:
                 self.leaf = item.item
         elif isinstance(item, Hide):
             self._hidden.add(item.item)
+
+    def _add_node(self, item: TreeItem | Unknown) -> None:
+        if item.id in self._nodes:
+            return
+        self._nodes[item.id] = item
+        self.leaf = item.id
+        # Whatever follows the same item ends the wait for the reply to it, a note of failure too.
+        start = self._unanswered.pop(item.parent or "", None)
+        if start is not None:
+            self._checkpoints.pop(start.message, None)
+        if isinstance(item, Result):
+            self.results[item.message, item.call_id] = item
 
     def __contains__(self, identifier: str) -> bool:
         return identifier in self._nodes
@@ -72,10 +87,14 @@ class Tree:
         value = self.facts.get(name)
         return value if isinstance(value, str) else ""
 
+    def options(self, turn: str) -> TurnOptions:
+        """Return the options of the turn that the user message `turn` began."""
+        return self._options.get(turn, TurnOptions())
+
     def path(self, leaf: str | None = None) -> list[TreeItem]:
         """Return the branch that ends in `leaf` (default: the active one), oldest first.
 
-        Hidden items are left out.
+        Hidden and unknown items are left out.
         """
         branch: list[TreeItem] = []
         seen: set[str] = set()
@@ -85,7 +104,7 @@ class Tree:
             node = self._nodes.get(identifier)
             if node is None:
                 break
-            if identifier not in self._hidden:
+            if identifier not in self._hidden and not isinstance(node, Unknown):
                 branch.append(node)
             identifier = node.parent
         branch.reverse()
@@ -97,12 +116,9 @@ class Tree:
         It has the id its whole message would have had, and what the checkpoints kept of it; its
         parts are empty where nothing was kept.
         """
-        for start in reversed(self._starts.values()):
-            if start.message not in self._nodes:
-                return self._partial(start) if start.parent == self.leaf else None
-        return None
-
-    def _partial(self, start: ReplyStart) -> Message:
+        start = self._unanswered.get(self.leaf or "")
+        if start is None:
+            return None
         kept = self._checkpoints.get(start.message, [])
         thinking = "".join(checkpoint.thinking for checkpoint in kept)
         text = "".join(checkpoint.text for checkpoint in kept)
@@ -125,15 +141,12 @@ class Tree:
         )
 
     def open_calls(self) -> "OpenCalls | None":
-        """Return the calls of the last assistant message that have no result yet, if any."""
+        """Return the calls of the branch's last message that have no result anywhere, if any."""
         asks: dict[str, Ask] = {}
         decided: dict[str, Decision] = {}
         started: set[str] = set()
-        answered: set[str] = set()
         for item in reversed(self.path()):
-            if isinstance(item, Result):
-                answered.add(item.call_id)
-            elif isinstance(item, Call):
+            if isinstance(item, Call):
                 started.add(item.call_id)
             elif isinstance(item, Decision):
                 decided[item.call_id] = item
@@ -141,7 +154,7 @@ class Tree:
                 asks[item.call_id] = item
             elif isinstance(item, Message):
                 calls = tool_calls(item)
-                still = tuple(call for call in calls if call.id not in answered)
+                still = tuple(call for call in calls if (item.id, call.id) not in self.results)
                 if item.role == "user" or not still:
                     return None
                 return OpenCalls(item, still, asks, decided, frozenset(started))

@@ -32,11 +32,21 @@ class Summary(Struct, frozen=True):
     meta: Meta | None = None
 
 
+class Appended(Struct, frozen=True):
+    """Where an append came to stand: the file's entry in the mark just before it and after it.
+
+    `before` is "" where the file was made for it.
+    """
+
+    before: str
+    after: str
+
+
 class Journal(Protocol):
     """Where items live. `owner` says whose conversations are meant; a single user is "local"."""
 
-    async def append(self, conversation: str, items: Sequence[AnyItem]) -> None:
-        """Write `items` in order. When this returns, they are acknowledged: synced to the disk,
+    async def append(self, conversation: str, items: Sequence[AnyItem]) -> Appended:
+        """Write `items`, of which there is at least one, in order. When this returns, they are acknowledged: synced to the disk,
         but for checkpoints. The first append to a conversation must begin with its `Head`.
 
         Raises `StoreFault`; whatever it had acknowledged before stays. An item whose id is
@@ -47,7 +57,10 @@ class Journal(Protocol):
         """Return the whole conversation. Raises `UsageFault` where there is none."""
 
     async def mark(self, conversation: str) -> str:
-        """Return a token that changes whenever anyone appends to the conversation, "" if none."""
+        """Return a token that changes whenever anyone appends to the conversation, "" if none.
+
+        It has an entry for each file, parted by spaces.
+        """
 
     async def tail(self, conversation: str, messages: int, owner: str = "local") -> Transcript:
         """Return the newest items, back to the `messages`-th message from the end."""

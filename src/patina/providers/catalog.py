@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from patina.model.chat import Effort, ModelRef
+from patina.model.chat import ModelRef
+from patina.model.options import Effort
 from patina.model.settings import ProviderKind, ProviderSettings
 from patina.providers.http import HttpClient
 from patina.providers.trouble import TransportError

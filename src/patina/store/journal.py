@@ -17,12 +17,12 @@ import anyio.to_thread
 from patina.model.faults import StoreFault
 from patina.model.ids import is_id
 from patina.model.items import AnyItem
-from patina.ports.journal import Summary, Transcript
+from patina.ports.journal import Appended, Summary, Transcript
 from patina.store import blobs, reader, summary
 from patina.store.files import FileSystem, read_fault
 from patina.store.layout import Entries, Layout, check_conversation, device_id
 from patina.store.turns import TurnLocks
-from patina.store.writer import LOCK_WAIT, TranscriptWriter
+from patina.store.writer import LOCK_WAIT, TranscriptWriter, mark_entry
 
 LOCAL = "local"
 # A disk that has not answered for so long is reported; what was handed to it may yet be written.
@@ -93,11 +93,9 @@ class FileJournal:
     def _writer(self) -> TranscriptWriter:
         return TranscriptWriter(self._layout, self.device, self._files, self._lock_wait)
 
-    async def append(self, conversation: str, items: Sequence[AnyItem]) -> None:
+    async def append(self, conversation: str, items: Sequence[AnyItem]) -> Appended:
         """Write `items` in one piece; see `Journal.append`."""
         check_conversation(conversation)
-        if not items:
-            return None
         work = partial(self._writer.append, conversation, tuple(items))
         async with self._waiting:
             if self._closed:
@@ -179,7 +177,7 @@ class FileJournal:
         folder = self._layout.month(conversation)
         try:
             paths = self._layout.files(conversation)
-            return " ".join(f"{path.name}:{path.stat().st_size}" for path in paths)
+            return " ".join(mark_entry(path, path.stat().st_size) for path in paths)
         except OSError as error:
             raise read_fault(error, folder) from error
 

@@ -7,7 +7,7 @@ from itertools import islice
 from anyio.lowlevel import checkpoint
 
 from patina.model.items import AnyItem, Head
-from patina.ports.journal import Summary, Transcript
+from patina.ports.journal import Appended, Summary, Transcript
 from patina.store import blobs, reader, summary
 from patina.store.layout import check_blob, check_conversation
 from patina.store.merge import StoredItem, merge
@@ -26,18 +26,18 @@ class MemoryJournal:
         self._blobs: dict[str, bytes] = {}
         self._held: set[str] = set()
 
-    async def append(self, conversation: str, items: Sequence[AnyItem]) -> None:
+    async def append(self, conversation: str, items: Sequence[AnyItem]) -> Appended:
         """Keep `items`; see `Journal.append`. Refuses what a transcript line could not hold."""
         check_conversation(conversation)
-        if not items:
-            return
         await checkpoint()
         encode_lines(conversation, items)
         if conversation not in self._conversations and not isinstance(items[0], Head):
             raise unknown_conversation(conversation)
         kept = self._conversations.pop(conversation, [])
+        before = _mark(kept)
         kept.extend(items)
         self._conversations[conversation] = kept
+        return Appended(before, _mark(kept))
 
     async def read(self, conversation: str, owner: str = LOCAL) -> Transcript:
         """Return the whole conversation; see `Journal.read`."""
@@ -52,7 +52,7 @@ class MemoryJournal:
         """Return a token of what is there; see `Journal.mark`."""
         check_conversation(conversation)
         kept = self._conversations.get(conversation)
-        return str(len(kept)) if kept else ""
+        return _mark(kept or [])
 
     async def tail(self, conversation: str, messages: int, owner: str = LOCAL) -> Transcript:
         """Return the newest items; see `Journal.tail`."""
@@ -98,3 +98,7 @@ class MemoryJournal:
             yield
         finally:
             self._held.discard(conversation)
+
+
+def _mark(kept: Sequence[StoredItem]) -> str:
+    return f"memory:{len(kept)}" if kept else ""

@@ -12,14 +12,13 @@ from pathlib import Path
 import msgspec
 
 from patina.model.faults import UsageFault
-from patina.model.items import Head, Message, Meta
+from patina.model.items import FACTS, Head, Message, Meta
 from patina.model.parts import text_of
 from patina.ports.journal import Summary
 from patina.store.merge import StoredItem
 from patina.store.reader import decode, lines, lines_back
 
 _TITLE = 60
-_FACTS = ("title", "tags", "folder", "archived", "pinned", "system", "model")
 _META = b'"k":"meta"'
 _MESSAGE = b'"k":"msg"'
 
@@ -99,5 +98,5 @@ def _fold(metas: list[Meta]) -> Meta | None:
     metas.sort(key=lambda meta: (meta.ts, meta.device, meta.id))
     facts = {}
     for meta in metas:
-        facts.update({name: value for name in _FACTS if (value := getattr(meta, name)) is not None})
+        facts.update({name: value for name in FACTS if (value := getattr(meta, name)) is not None})
     return msgspec.structs.replace(metas[-1], **facts)

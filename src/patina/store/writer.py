@@ -14,6 +14,7 @@ from patina.model.codec import FORMAT, encode_line
 from patina.model.durable import UNSYNCED_ITEMS
 from patina.model.faults import StoreFault
 from patina.model.items import AnyItem, Head
+from patina.ports.journal import Appended
 from patina.store import lock
 from patina.store.files import FileSystem, make_folder, write_all, write_fault
 from patina.store.layout import Layout
@@ -55,6 +56,11 @@ def unknown_conversation(conversation: str) -> StoreFault:
     )
 
 
+def mark_entry(path: Path, size: int) -> str:
+    """Return a file's entry in the mark of its conversation; see `Journal.mark`."""
+    return f"{path.name}:{size}"
+
+
 class TranscriptWriter:
     """Writes this device's files. Not for use by several threads at once.
 
@@ -70,7 +76,7 @@ class TranscriptWriter:
         self._detours: dict[str, Path] = {}
         self._named: set[Path] = set()
 
-    def append(self, conversation: str, items: Sequence[AnyItem]) -> None:
+    def append(self, conversation: str, items: Sequence[AnyItem]) -> Appended:
         """Write `items` in one go and sync them, unless all are checkpoints. Raises `StoreFault`.
 
         A write that fails may leave a torn line; it stays, and the next append starts a new one.
@@ -82,15 +88,19 @@ class TranscriptWriter:
             if not begun and not isinstance(items[0], Head):
                 raise unknown_conversation(conversation)
             with self._locked(conversation) as (descriptor, path):
-                lead = self._lead(descriptor, conversation, items[0])
-                write_all(self._files, descriptor, lead + lines)
+                size = os.fstat(descriptor).st_size
+                data = self._lead(descriptor, size, conversation, items[0]) + lines
+                write_all(self._files, descriptor, data)
+                before = mark_entry(path, size) if size else ""
+                appended = Appended(before, mark_entry(path, size + len(data)))
                 if all(type(item) in UNSYNCED_ITEMS for item in items):
-                    return
+                    return appended
                 self._files.sync(descriptor)
                 if path not in self._named:
                     # The name of a new file must survive too, whichever process made it.
                     self._files.sync_folder(path.parent)
                     self._named.add(path)
+                return appended
         except OSError as error:
             raise write_fault(error, path) from error
 
@@ -99,9 +109,8 @@ class TranscriptWriter:
             conversation, self._device
         )
 
-    def _lead(self, descriptor: int, conversation: str, first: AnyItem) -> bytes:
+    def _lead(self, descriptor: int, size: int, conversation: str, first: AnyItem) -> bytes:
         """Return what must stand between the end of the file and the next line."""
-        size = os.fstat(descriptor).st_size
         if size:
             os.lseek(descriptor, size - 1, os.SEEK_SET)
             return b"" if os.read(descriptor, 1) == b"\n" else b"\n"
