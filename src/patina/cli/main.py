@@ -94,9 +94,17 @@ def run(arguments: list[str]) -> int:
     if rest in (["--help"], ["-h"]):
         sys.stdout.write(top_help())
         return 0
+    import gc
+
+    # Nothing is garbage while modules load; `cli.running` turns collecting on for an app.
+    gc.disable()
     from patina.cli.frame import run_command
 
-    return run_command(route(arguments, interactive=_is_interactive()))
+    try:
+        return run_command(route(arguments, interactive=_is_interactive()))
+    finally:
+        # Else the interpreter's end sweeps all that is left, which took a sixth of an `ask`.
+        gc.freeze()
 
 
 def _is_interactive() -> bool:

@@ -1,5 +1,6 @@
 """From the flags of a command to a running app, and from its end to an exit code."""
 
+import gc
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -34,23 +35,41 @@ def setup_of(run: Context, approve: str = "ask", *, save: bool = True) -> Setup:
     )
 
 
-def run_app(setup: Setup, body: Callable[[App], Awaitable[T]]) -> T:
-    """Run `body` in an app and return what it returns."""
+def run_app(
+    setup: Setup, body: Callable[[App], Awaitable[T]], *, model: str = "", discover: bool = True
+) -> T:
+    """Run `body` in an app and return what it returns.
+
+    `discover` says whether model servers of this machine are looked for where nothing is
+    configured; `model` is the one that was asked for by name.
+    """
 
     async def main() -> T:
-        async with open_app(await with_local_providers(setup)) as app:
+        ready = await with_local_providers(setup, model) if discover else setup
+        async with open_app(ready) as app:
             return await body(app)
 
+    _collect_garbage()
     return anyio.run(main)
 
 
 @contextmanager
-def open_in_thread(setup: Setup) -> Iterator[tuple[BlockingPortal, App]]:
-    """Run an app in a thread of its own, so that this one may wait for a person to type."""
+def open_in_thread(setup: Setup, model: str = "") -> Iterator[tuple[BlockingPortal, App]]:
+    """Run an app in a thread of its own, so that this one may wait for a person to type.
+
+    `model` is the one that was asked for by name.
+    """
+    _collect_garbage()
     with start_blocking_portal("asyncio") as portal:
-        ready = portal.call(with_local_providers, setup)
+        ready = portal.call(with_local_providers, setup, model)
         with portal.wrap_async_context_manager(open_app(ready)) as app:
             yield portal, app
+
+
+def _collect_garbage() -> None:
+    """From here on there is some; the modules that are loaded are none, and never looked at."""
+    gc.freeze()
+    gc.enable()
 
 
 def run_question(
@@ -78,4 +97,4 @@ def run_question(
             show_failure(asking.summary.error, run)
         return code
 
-    return run_app(setup_of(run, approve, save=save), body)
+    return run_app(setup_of(run, approve, save=save), body, model=question.model or "")

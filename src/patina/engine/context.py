@@ -55,6 +55,10 @@ def messages_of(tree: Tree, tools: Tools, provider: str) -> tuple[ChatMessage, .
     for item in tree.path():
         if not isinstance(item, Message):
             continue
+        if all(type(part) is Text for part in item.parts):  # nearly all are: the short way
+            if item.parts:
+                messages.append(ChatMessage(item.role, item.parts, provider=item.provider))
+            continue
         parts = tuple(
             _on_the_wire(part, tools)
             for part in item.parts
@@ -116,6 +120,8 @@ def _parts_of(message: ChatMessage) -> Iterator[Part]:
 
 
 def _has_blobs(message: ChatMessage) -> bool:
+    if len(message.parts) == 1 and type(message.parts[0]) is Text:  # nearly all: the short way
+        return message.parts[0].blob is not None
     return any(getattr(part, "blob", None) is not None for part in _parts_of(message))
 
 

@@ -1,6 +1,6 @@
 """The tree of a conversation's items, its active branch, and what a crash left open in it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -96,19 +96,21 @@ class Tree:
 
         Hidden and unknown items are left out.
         """
-        branch: list[TreeItem] = []
-        seen: set[str] = set()
-        identifier = leaf or self.leaf
-        while identifier is not None and identifier not in seen:
-            seen.add(identifier)
-            node = self._nodes.get(identifier)
-            if node is None:
-                break
-            if identifier not in self._hidden and not isinstance(node, Unknown):
-                branch.append(node)
-            identifier = node.parent
+        branch = list(self._back(leaf or self.leaf))
         branch.reverse()
         return branch
+
+    def _back(self, identifier: str | None) -> Iterator[TreeItem]:
+        """Walk from an item back to the first one; a circle of parents ends after one round."""
+        left = len(self._nodes)
+        while identifier is not None and left:
+            left -= 1
+            node = self._nodes.get(identifier)
+            if node is None:
+                return
+            if identifier not in self._hidden and not isinstance(node, Unknown):
+                yield node
+            identifier = node.parent
 
     def partial(self) -> Message | None:
         """Return the answer that a crash cut off at the end of the active branch, if any.
@@ -145,7 +147,7 @@ class Tree:
         asks: dict[str, Ask] = {}
         decided: dict[str, Decision] = {}
         started: set[str] = set()
-        for item in reversed(self.path()):
+        for item in self._back(self.leaf):
             if isinstance(item, Call):
                 started.add(item.call_id)
             elif isinstance(item, Decision):

@@ -46,8 +46,10 @@ class Journal(Protocol):
     """Where items live. `owner` says whose conversations are meant; a single user is "local"."""
 
     async def append(self, conversation: str, items: Sequence[AnyItem]) -> Appended:
-        """Write `items`, of which there is at least one, in order. When this returns, they are acknowledged: synced to the disk,
-        but for checkpoints. The first append to a conversation must begin with its `Head`.
+        """Write `items`, of which there is at least one, in order.
+
+        When this returns, they are acknowledged: synced to the disk, but for checkpoints. The
+        first append to a conversation must begin with its `Head`.
 
         Raises `StoreFault`; whatever it had acknowledged before stays. An item whose id is
         already in the conversation may be written again: readers take it once.
