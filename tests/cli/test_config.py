@@ -72,7 +72,7 @@ def test_a_literal_key_moves_and_is_never_shown() -> None:
     again = patina("config", "get", "--json")
     assert again.stderr == ""
     assert "canary" not in again.stdout
-    assert "sk-canary" in (home() / "data" / "secrets.json").read_text()
+    assert "sk-canary" in (home() / "secrets.json").read_text()
 
 
 def test_a_key_given_to_set_goes_to_the_secrets(capsys: pytest.CaptureFixture[str]) -> None:

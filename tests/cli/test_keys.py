@@ -15,7 +15,7 @@ def test_set_list_remove() -> None:  # A-06
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     patina("keys", "set", "github/GITHUB_TOKEN", stdin="ghp-canary")
     listed = patina("keys", "list", "--json", variables={"HF_TOKEN": "hf-canary"})
-    where = str(home() / "data" / "secrets.json")
+    where = str(home() / "secrets.json")
     assert json.loads(listed.stdout) == [
         {"name": "github/GITHUB_TOKEN", "source": "file", "where": where},
         {"name": "openai", "source": "file", "where": where},
@@ -43,7 +43,7 @@ def test_what_is_refused(arguments: list[str], stdin: str, message: str) -> None
     done = patina("keys", *arguments, stdin=stdin)
     assert done.returncode == 2
     assert message in done.stderr
-    assert not (home() / "data" / "secrets.json").exists()
+    assert not (home() / "secrets.json").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
@@ -66,13 +66,13 @@ def test_the_prompt_hides_what_is_typed() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
     os.close(terminal)
     assert b"canary" not in shown
-    assert "sk-canary-typed" in (home() / "data" / "secrets.json").read_text()
+    assert "sk-canary-typed" in (home() / "secrets.json").read_text()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bits")
 def test_a_file_that_others_can_read_is_refused() -> None:
     patina("keys", "set", "openai", stdin="v")
-    file = home() / "data" / "secrets.json"
+    file = home() / "secrets.json"
     file.chmod(0o644)
     done = patina("keys", "list")
     assert done.returncode == 2

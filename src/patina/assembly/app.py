@@ -22,7 +22,7 @@ from patina.permission.approvals import Approvals
 from patina.permission.gate import PolicyGate
 from patina.ports.clock import Clock
 from patina.ports.journal import Journal
-from patina.ports.keys import Keys
+from patina.ports.keys import Secrets
 from patina.ports.permission import Gate
 from patina.ports.provider import Driver
 from patina.providers.address import Proxies
@@ -35,15 +35,15 @@ from patina.store.memory import MemoryJournal
 class Setup(Struct, frozen=True, kw_only=True):
     """All that an app is built from.
 
-    `environ` is the environment that MCP servers descend from. `keys` finds secrets by name, those
-    of the environment included. `drivers` are ready-made providers by name, for tests. Without
-    `save`, conversations are kept in memory only.
+    `environ` is the environment that MCP servers descend from. `keys` finds secrets by name and by
+    reference, those of the environment included. `drivers` are ready-made providers by name, for
+    tests. Without `save`, conversations are kept in memory only.
     """
 
     configured: Configured
     paths: Paths
     environ: Mapping[str, str]
-    keys: Keys
+    keys: Secrets
     network: Network = Network()
     approvals: Approvals = Approvals()
     offline: bool = False
@@ -79,7 +79,7 @@ async def open_app(setup: Setup) -> AsyncIterator[App]:
         if setup.save:
             files = FileJournal(setup.paths.data, setup.paths.state)
             journal = await stack.enter_async_context(files)
-        http = HttpClient(_proxies(setup.network))
+        http = HttpClient(_proxies(setup.network), setup.network.ca_file)
         stack.push_async_callback(http.aclose)
         supervisor = await stack.enter_async_context(_supervisor(setup, journal, bus))
         tools = Toolset(supervisor)

@@ -1,34 +1,59 @@
-"""Model servers of this machine, where nothing else is configured."""
+"""Model servers of this machine, where nothing else is configured or one is asked for by name."""
+
+from collections.abc import Mapping
+from typing import Final
 
 from msgspec.structs import replace
 
 from patina.assembly.app import Setup
-from patina.model.settings import Source
-from patina.providers.catalog import discover_local
+from patina.model.settings import ProviderSettings, Source
+from patina.providers.catalog import LOCAL_APPS, discover_local
 from patina.providers.http import HttpClient
 
+FOUND: Final = "found running on this machine"
+_NAMED: Final = "asked for by name, at its usual address"
 
-async def with_local_providers(setup: Setup) -> Setup:
+
+async def with_local_providers(setup: Setup, model: str = "") -> Setup:
     """Return `setup` with the model servers that run on this machine, if it has no provider.
 
     Asking takes at most 0.3 seconds, and none where anything is configured or in the environment.
+    `model` is a name that was asked for: where it is one of theirs, such as `lmstudio/x`, that
+    server is there whatever else is configured, and whether or not it answers.
     """
     settings = setup.configured.settings
-    if settings.providers or settings.default_model or setup.drivers:
+    found: dict[str, ProviderSettings] = {}
+    if not (settings.providers or settings.default_model or setup.drivers):
+        found = await _running()
+    setup = _with(setup, found, FOUND)
+    named = model.partition("/")[0]
+    if named in setup.configured.settings.providers or named in setup.drivers:
         return setup
+    usual = {
+        app.provider: ProviderSettings(kind=app.kind, base_url=app.base_url, local=True)
+        for app in LOCAL_APPS
+        if app.provider == named
+    }
+    return _with(setup, usual, _NAMED)
+
+
+async def _running() -> dict[str, ProviderSettings]:
     http = HttpClient()
     try:
         found = await discover_local(http)
     finally:
         await http.aclose()
-    providers = {local.app.provider: local.settings for local in found}
-    sources = {
-        f"providers.{name}": Source("default", "found running on this machine")
-        for name in providers
-    }
+    return {local.app.provider: local.settings for local in found}
+
+
+def _with(setup: Setup, providers: Mapping[str, ProviderSettings], how: str) -> Setup:
+    if not providers:
+        return setup
+    known = setup.configured
+    sources = {f"providers.{name}": Source("default", how) for name in providers}
     configured = replace(
-        setup.configured,
-        settings=replace(settings, providers=providers),
-        sources={**setup.configured.sources, **sources},
+        known,
+        settings=replace(known.settings, providers={**known.settings.providers, **providers}),
+        sources={**known.sources, **sources},
     )
     return replace(setup, configured=configured)

@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from patina.config.paths import private_folder
+
 if sys.platform != "win32":
     import fcntl
 
@@ -78,7 +80,7 @@ class JsonLinesHandler(logging.Handler):
         os.write(descriptor, line)
 
     def _open(self) -> int:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(self._path.parent)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         self._descriptor = os.open(self._path, flags, 0o600)
         return self._descriptor

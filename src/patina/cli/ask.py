@@ -7,8 +7,8 @@ from typing import Literal
 import click
 
 from patina.cli.context import Context, context
-from patina.model.commands import TurnOptions
 from patina.model.faults import UsageFault
+from patina.model.options import TurnOptions
 
 Style = Literal["text", "json", "events"]
 _FILE = click.Path(path_type=Path, dir_okay=False)

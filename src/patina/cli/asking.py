@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from patina.assembly.app import App
 from patina.cli.attachments import attach
-from patina.cli.consent import start_text
+from patina.cli.consent import allow_start
 from patina.cli.sinks import Sink
 from patina.cli.summary import Summary
 from patina.cli.tty import Person
@@ -28,6 +28,7 @@ from patina.model.faults import (
 )
 from patina.model.ids import new_id
 from patina.model.items import Ask
+from patina.model.options import TurnOptions
 from patina.model.parts import Part, Text
 from patina.views.terminal_text import safe_text
 
@@ -44,7 +45,7 @@ class Question(Struct, frozen=True, kw_only=True):
     fork: str = ""
     model: str | None = None
     system: str | None = None
-    options: commands.TurnOptions = commands.TurnOptions()
+    options: TurnOptions = TurnOptions()
     timeout: float | None = None
 
 
@@ -52,16 +53,25 @@ class Asking:
     """Asks one question in an open app and shows what comes in `sink`.
 
     `signals` says whether Ctrl+C is watched for here; that is only possible in the main thread.
+    `told` are servers that the person was told of already, and hears those that are told of now.
     """
 
     def __init__(
-        self, app: App, question: Question, sink: Sink, *, quiet: bool = False, signals: bool = True
+        self,
+        app: App,
+        question: Question,
+        sink: Sink,
+        *,
+        quiet: bool = False,
+        signals: bool = True,
+        told: set[str] | None = None,
     ) -> None:
         self._app = app
         self._question = question
         self._sink = sink
         self._quiet = quiet
         self._signals = signals
+        self._told = set[str]() if told is None else told
         self._person: Person | None = None
         self._conversation = new_id()
         self._verdict: Failure | None = None  # why we ended the turn, where it was we
@@ -110,19 +120,41 @@ class Asking:
         named = self._question.options.servers
         trust = self._app.supervisor.trust
         for server in self._app.supervisor.waiting(named):
-            person = self._someone()
-            if person.present:
-                sys.stderr.write(f"\n{safe_text(start_text(trust.describe(server)))}\n")
-                if await person.confirm("Start it?"):
-                    trust.trust(server)
+            if not trust.describe(server).binary:
+                continue  # consent is to a program, and there is none; it is told as left out
+            if server not in self._told:
+                person = self._someone()
+                if person.present and await allow_start(self._app, server, person):
                     continue
             if named is not None:
                 raise trust.needed(server)
-            if not self._quiet:
-                sys.stderr.write(
-                    f"Left out the MCP server {server}: it was never allowed to start. "
-                    f"Run `patina mcp trust {server}`.\n"
-                )
+            self._leave_out(
+                server, f"it was never allowed to start. Run `patina mcp trust {server}`."
+            )
+
+    def _leave_out(self, server: str, why: str) -> None:
+        if server not in self._told and not self._quiet:
+            sys.stderr.write(safe_text(f"Left out the MCP server {server}: {why}\n"))
+            sys.stderr.flush()
+        self._told.add(server)
+
+    def _tell_left_out(self) -> None:
+        """Say which of the chosen servers the model is not told of, and why."""
+        chosen, supervisor = self._question.options.servers, self._app.supervisor
+        for status in supervisor.status():
+            server, settings = status.server, supervisor.servers[status.server]
+            if chosen is None and (not settings.enabled or settings.connect == "manual"):
+                continue
+            if chosen is not None and server not in chosen:
+                continue
+            try:
+                supervisor.startable(server)
+            except Fault as fault:
+                self._leave_out(server, fault.failure.message)
+                continue
+            if supervisor.definitions(server) is None:
+                waiting = f"it is not ready yet ({status.text or status.state})."
+                self._leave_out(server, status.text if status.state == "error" else waiting)
 
     def _someone(self) -> Person:
         if self._person is None:
@@ -146,6 +178,8 @@ class Asking:
                 if self._question.timeout is not None:
                     tasks.start_soon(self._watch_time, self._question.timeout)
                 async for event in subscription:
+                    if isinstance(event, events.ReplyStarted):
+                        self._tell_left_out()
                     self.summary.take(event)
                     self._sink.show(event)
                     if isinstance(event, events.PermissionAsked):

@@ -34,7 +34,9 @@ async def attach(path: Path, put_blob: PutBlob) -> Part:
         return Image(await put_blob(content), media_type, path.name)
     try:
         text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        if "\0" in text:
+            raise ValueError("no text holds this")
+    except ValueError:
         guess = mimetypes.guess_type(path.name)[0] or "unknown"
         raise UsageFault(
             f"{path} is not text, an image or a PDF (its name says {guess}).",

@@ -43,7 +43,7 @@ def chat(
     if sys.stdin is None or sys.stdout is None:
         raise UsageFault("A chat needs a terminal.", hint='Use `patina ask "…"` in scripts.')
     run = context(ctx)
-    with open_in_thread(setup_of(run, approve)) as (portal, app):
+    with open_in_thread(setup_of(run, approve), model or "") as (portal, app):
         talk = Talk(portal, app, run, model)
         talk.choose(last=last, resume=resume, session=session)
         return talk.run()

@@ -1,12 +1,21 @@
-"""What a person must see before a local server's first start."""
+"""What a person must see before a local server's first start, and the question itself."""
 
+import sys
+
+from patina.assembly.app import App
+from patina.cli.tty import Person
 from patina.mcp.trust import StartPlan
+from patina.model.faults import PermissionFault
+from patina.views.terminal_text import safe_text
 
 
 def start_text(plan: StartPlan) -> str:
     """Return the whole command, its folder, names of variables, and what looks dangerous."""
+    state = "was never allowed to start as it is now. It would run"
+    if plan.trusted:
+        state = "is allowed to start. It runs"
     lines = [
-        f"The MCP server {plan.server} was never started here. It would run, as you:",
+        f"The MCP server {plan.server} {state}, as you:",
         f"  command    {plan.command}",
         f"  program    {plan.binary or 'not found'}",
         f"  folder     {plan.cwd}",
@@ -14,3 +23,26 @@ def start_text(plan: StartPlan) -> str:
         *(f"  warning    {warning}" for warning in plan.warnings),
     ]
     return "\n".join(lines)
+
+
+async def allow_start(app: App, server: str, person: Person) -> bool:
+    """Ask `person` whether `server` may be started; a yes is kept. Raises `StoreFault`."""
+    trust = app.supervisor.trust
+    sys.stderr.write(f"\n{safe_text(start_text(trust.describe(server)))}\n")
+    if not await person.confirm("Allow it to start?"):
+        return False
+    trust.trust(server)
+    return True
+
+
+async def need_start(app: App, server: str) -> None:
+    """Return where `server` may be started; ask a person first where that is all it lacks.
+
+    Raises as `Supervisor.startable`.
+    """
+    try:
+        app.supervisor.startable(server)
+    except PermissionFault:
+        person = Person()
+        if not person.present or not await allow_start(app, server, person):
+            raise

@@ -1,35 +1,40 @@
 """`patina doctor`: what is configured, what can be reached, what is missing."""
 
-import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final, Literal
 
 import anyio
+import anyio.to_thread
 import click
 from msgspec import Struct
 
 from patina import __version__
 from patina.assembly.app import App
+from patina.assembly.local import FOUND
 from patina.cli.context import Context, context
 from patina.cli.output import print_json
 from patina.cli.running import run_app, setup_of
 from patina.config.load import WARNINGS
-from patina.model.faults import EXIT_ERROR, EXIT_OK, Fault
-from patina.providers.catalog import DEMO
+from patina.mcp import environment
+from patina.model.faults import EXIT_ERROR, EXIT_OK, Fault, PermissionFault
+from patina.providers.catalog import BRANDS, DEMO
 from patina.views.terminal_text import safe_text
 
 REACH_SECONDS: Final = 5.0
 LOW_DISK: Final = 500_000_000
 _MARKS: Final = {"ok": "ok  ", "warning": "warn", "error": "FAIL"}
+_FOLDERS: Final = ("config", "data", "state", "cache")
+Status = Literal["ok", "warning", "error"]
 
 
 class Finding(Struct, frozen=True):
     """One thing that was looked at. `hint` says what to do about it."""
 
     subject: str
-    status: Literal["ok", "warning", "error"]
+    status: Status
     text: str
     hint: str = ""
 
@@ -50,38 +55,64 @@ def doctor(ctx: click.Context, as_json: bool) -> int:
     """
     run = context(ctx)
     findings = [Finding("patina", "ok", f"{__version__}, Python {sys.version.split()[0]}")]
-    findings += [_folder(name, getattr(run.paths, name)) for name in ("config", "data", "state")]
+    findings += [folder_finding(name, getattr(run.paths, name)) for name in _FOLDERS]
     findings.append(_disk(run.paths.data))
-    findings += _settings(run)
-    if not any(finding.status == "error" for finding in findings):
-        findings += run_app(setup_of(run), _running)
+    configuration = _settings(run)
+    findings += configuration
+    if not any(finding.status == "error" for finding in configuration):
+        # In memory: what does not work of the folders must not hide what else does not.
+        findings += run_app(setup_of(run, save=False), _running, discover=not run.offline)
     findings.append(Finding("log", "ok", str(run.paths.log_file)))
     if as_json:
         print_json(findings)
     else:
         for finding in findings:
-            click.echo(safe_text(f"{_MARKS[finding.status]}  {finding.subject}: {finding.text}"))
-            if finding.hint:
-                click.echo(safe_text(f"      {finding.hint}"))
+            _show(run, finding)
     broken = any(finding.status == "error" for finding in findings)
     return EXIT_ERROR if broken else EXIT_OK
 
 
-def _folder(name: str, folder: Path) -> Finding:
+def _show(run: Context, finding: Finding) -> None:
+    text = f"{_MARKS[finding.status]}  {finding.subject}: {finding.text}"
+    click.echo(safe_text(run.redactor(text)))
+    if finding.hint:
+        click.echo(safe_text(run.redactor(f"      {finding.hint}")))
+
+
+def folder_finding(name: str, folder: Path) -> Finding:
+    """Return whether `folder`, or the one that it would be made in, can be written to.
+
+    It is tried, not asked for: permissions alone do not tell of a read-only disk.
+    """
     subject = f"{name} folder"
-    if not folder.exists():
-        return Finding(subject, "ok", f"{folder} (made when something is written)")
-    if not os.access(folder, os.W_OK):
-        status: Literal["warning", "error"] = "warning" if name == "state" else "error"
-        return Finding(subject, status, f"{folder} cannot be written.", "Check its permissions.")
-    return Finding(subject, "ok", str(folder))
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        # State and cache may be missing altogether: Patina then only does more work.
+        status: Status = "warning" if name in ("state", "cache") else "error"
+        reason = (error.strerror or str(error)).lower()
+        return Finding(
+            subject,
+            status,
+            f"{folder} cannot be written to: {reason}.",
+            "Check its permissions, or choose another place with PATINA_HOME.",
+        )
+    made = "" if place == folder else " (made when something is written)"
+    return Finding(subject, "ok", f"{folder}{made}")
 
 
 def _disk(data: Path) -> Finding:
     folder = data
-    while not folder.exists():
+    while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Finding("disk", "warning", f"Its free space is not known: {error.strerror}.")
     text = f"{free / 1e9:.1f} GB free"
     if free < LOW_DISK:
         return Finding("disk", "warning", text, "Transcripts need space: make some.")
@@ -91,15 +122,19 @@ def _disk(data: Path) -> Finding:
 def _settings(run: Context) -> list[Finding]:
     try:
         configured = run.load()
+        file = run.paths.config_file()
     except Fault as fault:
-        return [Finding("configuration", "error", str(fault), fault.failure.hint)]
-    file = run.paths.config_file()
+        return [_failed("configuration", fault)]
     text = str(file) if file.exists() else f"{file} does not exist; the defaults are in force."
     warnings = configured.extra.get(WARNINGS, ())
     return [
         Finding("configuration", "ok", text),
         *(Finding("configuration", "warning", warning) for warning in warnings),
     ]
+
+
+def _failed(subject: str, fault: Fault, status: Status = "error") -> Finding:
+    return Finding(subject, status, str(fault), fault.failure.hint)
 
 
 async def _running(app: App) -> list[Finding]:
@@ -111,50 +146,67 @@ async def _running(app: App) -> list[Finding]:
             tasks.start_soon(_provider, app, name, found)
     findings = [found[name] for name in names]
     findings.append(_default(app))
-    return [*findings, *(_server(app, name) for name in app.supervisor.servers)]
+    return [*findings, *[await _server(app, name) for name in app.supervisor.servers]]
 
 
 async def _provider(app: App, name: str, found: dict[str, Finding]) -> None:
     subject = f"provider {name}"
-    if not app.setup.configured.settings.providers[name].enabled:
+    settings = app.setup.configured.settings.providers[name]
+    if not settings.enabled:
         found[name] = Finding(subject, "ok", "switched off")
         return
     try:
-        driver = app.providers.driver(name)
         address = app.providers.endpoint(name).base_url
         if app.setup.offline:
             found[name] = Finding(subject, "ok", f"{address}, not contacted (--offline)")
             return
         with anyio.fail_after(REACH_SECONDS):
-            models = await driver.list_models()
+            models = await app.providers.driver(name).list_models()
     except Fault as fault:
-        found[name] = Finding(subject, "error", str(fault), fault.failure.hint)
+        # A key in the environment for what cannot be spoken to yet is nobody's mistake; nor is
+        # a provider that --offline forbids.
+        other = not BRANDS[settings.kind].spoken or app.setup.offline
+        found[name] = _failed(subject, fault, "warning" if other else "error")
     except TimeoutError:
         text = f"{address} did not answer within {REACH_SECONDS:g} s."
         found[name] = Finding(subject, "error", text, "Check the address and the network.")
     else:
-        found[name] = Finding(subject, "ok", f"{address}, {len(models)} models")
+        number = "1 model" if len(models) == 1 else f"{len(models)} models"
+        source = app.setup.configured.sources.get(f"providers.{name}")
+        how = f", {FOUND}" if source is not None and source.where == FOUND else ""
+        found[name] = Finding(subject, "ok", f"{address}, {number}{how}")
 
 
 def _default(app: App) -> Finding:
     try:
         model = app.providers.resolve("")
     except Fault as fault:
-        return Finding("default model", "warning", str(fault), fault.failure.hint)
+        return _failed("default model", fault, "warning")
     source = app.setup.configured.source("default_model")
     how = "default_model" if source.kind != "default" else "chosen from what is available"
     return Finding("default model", "ok", f"{model} ({how})")
 
 
-def _server(app: App, name: str) -> Finding:
+async def _server(app: App, name: str) -> Finding:
     subject = f"MCP server {name}"
     settings = app.supervisor.servers[name]
     if not settings.enabled:
         return Finding(subject, "ok", "disabled")
+    environ = app.setup.environ
     try:
         app.supervisor.startable(name)
+        # Reads the keys and key files that it is to be given; nothing of them is shown.
+        await anyio.to_thread.run_sync(environment.own, name, settings, app.setup.keys)
+    except PermissionFault as fault:
+        return _failed(subject, fault, "warning")
     except Fault as fault:
-        return Finding(subject, "warning", str(fault), fault.failure.hint)
+        remote = settings.transport != "stdio"
+        return _failed(subject, fault, "warning" if remote else "error")
+    folder = environment.folder(settings, environ)
+    if settings.transport == "stdio" and not folder.is_dir():
+        return Finding(
+            subject, "error", f"There is no folder {folder} to start it in.", "Correct its `cwd`."
+        )
     known = app.supervisor.definitions(name)
     seen = f"{len(known)} tools when last seen" if known is not None else "never started"
     return Finding(subject, "ok", f"may start, {seen}")

@@ -1,28 +1,18 @@
 """`patina mcp`: add, inspect and call MCP servers."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from patina.cli.context import Context, context
-from patina.cli.output import print_json, print_listing
-from patina.model.faults import McpFault, PermissionFault, UsageFault
-from patina.model.settings import ServerSettings
+from patina.cli.context import context
+from patina.cli.mcp_change import add, address, configured_server, disable, edit, enable, remove
+from patina.cli.output import print_listing
+from patina.model.faults import EXIT_ERROR, EXIT_OK, McpFault, PermissionFault, UsageFault
 from patina.views.terminal_text import safe_text
 
-_ENV = "A value may be env:NAME, secret:NAME or keyfile:PATH; an empty one removes it."
-_PASS = {"ignore_unknown_options": True, "allow_interspersed_args": True}
-
-DASHES = "patina.dashes"
-
-
-class WithDashes(click.Command):
-    """A command that knows whether "--" stood among its words: click takes it out."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Remember the dashes, then parse."""
-        ctx.meta[DASHES] = "--" in args
-        return super().parse_args(ctx, args)
+if TYPE_CHECKING:
+    from patina.assembly.app import App
+    from patina.mcp.supervisor import ServerStatus
 
 
 @click.group()
@@ -31,10 +21,14 @@ def mcp() -> None:
 
     \b
     Examples:
-      patina mcp add "npx -y @modelcontextprotocol/server-everything"
+      patina mcp add everything -- npx -y @modelcontextprotocol/server-everything
       patina mcp tools everything
       patina mcp call everything echo message=hello
     """
+
+
+for _command in (add, edit, remove, enable, disable):
+    mcp.add_command(_command)
 
 
 @mcp.command("list")
@@ -47,44 +41,46 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     Example:
       patina mcp list --json
     """
-    from patina.assembly.app import App
     from patina.cli.running import run_app, setup_of
 
-    async def body(app: App) -> list[dict[str, Any]]:
-        found = []
-        for status in app.supervisor.status():
-            settings = app.supervisor.servers[status.server]
-            found.append(
-                {
-                    "server": status.server,
-                    "display_name": status.display_name,
-                    "transport": settings.transport,
-                    "enabled": settings.enabled,
-                    "trusted": app.supervisor.trust.is_trusted(status.server),
-                    "state": status.state,
-                    "tools": status.tools if status.tools >= 0 else None,
-                    "address": _address(settings),
-                    "text": status.text,
-                }
-            )
-        return found
+    async def body(app: "App") -> list[dict[str, Any]]:
+        return [_row(app, status) for status in app.supervisor.status()]
 
-    rows = run_app(setup_of(context(ctx)), body)
+    rows = run_app(setup_of(context(ctx), save=False), body, discover=False)
     columns = {"server": "SERVER", "state": "STATE", "tools": "TOOLS", "address": "RUNS"}
     columns["text"] = ""
     empty = "No MCP servers. Add one with `patina mcp add`."
     print_listing(rows, columns, as_json=as_json, empty=empty)
 
 
-def _address(settings: ServerSettings) -> str:
-    return settings.url or " ".join((settings.command, *settings.args))
+def _row(app: "App", status: "ServerStatus") -> dict[str, Any]:
+    settings = app.supervisor.servers[status.server]
+    state, text = status.state, status.text
+    if settings.enabled:
+        try:
+            app.supervisor.startable(status.server)
+        except McpFault as fault:
+            state, text = "error", fault.failure.message
+        except PermissionFault:
+            pass  # the status says what to do
+    return {
+        "server": status.server,
+        "display_name": status.display_name,
+        "transport": settings.transport,
+        "enabled": settings.enabled,
+        "trusted": app.supervisor.trust.is_trusted(status.server),
+        "state": state,
+        "tools": status.tools if status.tools >= 0 else None,
+        "address": address(settings),
+        "text": text,
+    }
 
 
 @mcp.command()
 @click.argument("server")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
-def trust(ctx: click.Context, server: str, yes: bool) -> None:
+def trust(ctx: click.Context, server: str, yes: bool) -> int:
     r"""Allow SERVER to be started, after showing what would run.
 
     The consent is bound to the command, its folder, the names of its variables and the program
@@ -94,25 +90,29 @@ def trust(ctx: click.Context, server: str, yes: bool) -> None:
     Example:
       patina mcp trust files
     """
-    from patina.assembly.app import App
+    from patina.cli import mcp_edit
     from patina.cli.consent import start_text
-    from patina.cli.running import run_app, setup_of
-    from patina.cli.tty import Person
+    from patina.mcp.trust import Trust
 
-    async def body(app: App) -> None:
-        app.supervisor.settings(server)
-        person = Person()
-        click.echo(safe_text(start_text(app.supervisor.trust.describe(server))), err=True)
-        if not yes:
-            if not person.present:
-                raise PermissionFault(
-                    "Nobody is here to allow it.", hint=f"Run `patina mcp trust {server} --yes`."
-                )
-            if not await person.confirm("Allow it?"):
-                raise PermissionFault(f"{server} stays as it is.")
-        app.supervisor.trust.trust(server)
-
-    run_app(setup_of(context(ctx)), body)
+    run = context(ctx)
+    settings = configured_server(run, server)
+    if settings.transport != "stdio":
+        click.echo(f"{server} is remote: nothing is started for it, so it needs no consent.")
+        return EXIT_OK
+    known = Trust({server: settings}, run.environment.process, run.paths.data)
+    plan = known.describe(server)
+    if not plan.binary:
+        raise McpFault(
+            f"Server {server} cannot be started: there is no program {settings.command}.",
+            hint="Install it first: the consent is to exactly the program that is found.",
+        )
+    click.echo(safe_text(start_text(plan)), err=True)
+    if plan.trusted:
+        return EXIT_OK
+    if not yes and not mcp_edit.confirm("Allow it to start?", f"patina mcp trust {server} --yes"):
+        return EXIT_ERROR
+    mcp_edit.allow(run, known, server)
+    return EXIT_OK
 
 
 @mcp.command()
@@ -129,15 +129,10 @@ def tools(ctx: click.Context, server: str, refresh: bool, approve: str, as_json:
       patina mcp tools everything
       patina mcp tools everything --refresh --json
     """
-    from patina.assembly.app import App
+    from patina.cli.mcp_call import listed
     from patina.cli.running import run_app, setup_of
 
-    async def body(app: App) -> list[dict[str, Any]]:
-        if refresh or app.supervisor.definitions(server) is None:
-            app.supervisor.settings(server)
-            listed = await app.tools.refresh((server,))
-        else:
-            listed = await app.tools.list((server,))
+    async def body(app: "App") -> list[dict[str, Any]]:
         return [
             {
                 "server": tool.server,
@@ -150,15 +145,15 @@ def tools(ctx: click.Context, server: str, refresh: bool, approve: str, as_json:
                 "open_world": tool.open_world,
                 "input_schema": tool.schema,
             }
-            for tool in listed
+            for tool in await listed(app, server, refresh=refresh)
         ]
 
-    rows = run_app(setup_of(context(ctx), approve), body)
+    rows = run_app(setup_of(context(ctx), approve), body, discover=False)
     columns = {"name": "TOOL", "read_only": "READS ONLY", "description": "WHAT IT SAYS IT DOES"}
     print_listing(rows, columns, as_json=as_json, empty=f"{server} offers no tools.")
 
 
-@mcp.command(context_settings=_PASS)
+@mcp.command()
 @click.argument("server")
 @click.argument("tool")
 @click.argument("values", nargs=-1, metavar="[KEY=VALUE]...")
@@ -184,17 +179,16 @@ def call(
       patina mcp call everything echo message=hello
       patina mcp call everything get-sum --args '{"a": 1, "b": 2}' --approve all
     """
-    from patina.assembly.app import App
     from patina.cli.mcp_call import call_tool
     from patina.cli.running import run_app, setup_of
 
     if json_text is not None and values:
         raise UsageFault("Give arguments as KEY=VALUE or with --args, not both.")
 
-    async def body(app: App) -> int:
+    async def body(app: "App") -> int:
         return await call_tool(app, server, tool, values, json_text, as_json=as_json)
 
-    return run_app(setup_of(context(ctx), approve), body)
+    return run_app(setup_of(context(ctx), approve), body, discover=False)
 
 
 @mcp.command()
@@ -213,7 +207,7 @@ def logs(ctx: click.Context, server: str, lines: int) -> None:
     from patina.mcp.server_log import log_path
 
     run = context(ctx)
-    _settings(run, server)
+    configured_server(run, server)
     path = log_path(run.paths.state, server)
     try:
         text = path.read_text("utf-8", "replace")
@@ -225,165 +219,3 @@ def logs(ctx: click.Context, server: str, lines: int) -> None:
     for line in text.split("\n")[-lines - 1 :]:
         if line:
             click.echo(safe_text(line))
-
-
-@mcp.command(cls=WithDashes, context_settings=_PASS)
-@click.argument("words", nargs=-1, required=True, metavar="'ONE LINE' | NAME -- COMMAND [ARGS]...")
-@click.option("--name", metavar="NAME", help="Its name; made from the line unless set.")
-@click.option("--display-name", metavar="TEXT", help="How people see it.")
-@click.option("--transport", type=click.Choice(["stdio", "streamable-http", "sse", "websocket"]))
-@click.option("--url", metavar="URL", help="Address of a remote server.")
-@click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help=_ENV)
-@click.option("--cwd", metavar="FOLDER", help="Folder it starts in.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def add(
-    ctx: click.Context,
-    words: tuple[str, ...],
-    name: str | None,
-    display_name: str | None,
-    transport: str | None,
-    url: str | None,
-    variables: tuple[str, ...],
-    cwd: str | None,
-    as_json: bool,
-) -> None:
-    r"""Add a server. Adding is consent to start exactly that command.
-
-    \b
-    Examples:
-      patina mcp add "npx -y @modelcontextprotocol/server-everything"
-      patina mcp add files -- npx -y @modelcontextprotocol/server-filesystem .
-      patina mcp add github "npx -y @github/mcp-server" --env GITHUB_TOKEN=env:GITHUB_TOKEN
-    """
-    from patina.cli import mcp_edit
-
-    run = context(ctx)
-    added, settings = mcp_edit.from_words(
-        run, words, name, dashes=ctx.meta[DASHES], url=url, transport=transport
-    )
-    settings = mcp_edit.changed(settings, display_name=display_name, variables=variables, cwd=cwd)
-    if added in run.load().settings.mcp_servers:
-        raise UsageFault(
-            f"There is an MCP server named {added} already.",
-            hint=f"Choose another --name, or change it with `patina mcp edit {added}`.",
-        )
-    mcp_edit.save(run, added, settings, consent=True)
-    if as_json:
-        print_json({"server": added, **mcp_edit.plain(settings)})
-    else:
-        click.echo(safe_text(f"Added {added}: {_address(settings)}"))
-
-
-@mcp.command(context_settings=_PASS)
-@click.argument("server")
-@click.argument("command", nargs=-1, metavar="[-- COMMAND [ARGS]...]")
-@click.option("--display-name", metavar="TEXT", help="How people see it.")
-@click.option("--url", metavar="URL", help="Address of a remote server.")
-@click.option(
-    "--env", "variables", multiple=True, metavar="NAME=VALUE", help=f"{_ENV} NAME= removes."
-)
-@click.option("--cwd", metavar="FOLDER", help="Folder it starts in.")
-@click.option("--tool-timeout", type=click.FloatRange(0, min_open=True), metavar="S")
-@click.option("--allow-tool", "allowed", multiple=True, metavar="GLOB", help="Offer only these.")
-@click.pass_context
-def edit(
-    ctx: click.Context,
-    server: str,
-    command: tuple[str, ...],
-    display_name: str | None,
-    url: str | None,
-    variables: tuple[str, ...],
-    cwd: str | None,
-    tool_timeout: float | None,
-    allowed: tuple[str, ...],
-) -> None:
-    r"""Change SERVER. Giving its command is consent to start exactly that command.
-
-    \b
-    Examples:
-      patina mcp edit files --tool-timeout 60
-      patina mcp edit files -- npx -y @modelcontextprotocol/server-filesystem ~/notes
-    """
-    from patina.cli import mcp_edit
-
-    run = context(ctx)
-    settings = _settings(run, server)
-    if command:
-        settings = mcp_edit.with_command(run, settings, command)
-    changed = mcp_edit.changed(
-        settings,
-        display_name=display_name,
-        variables=variables,
-        cwd=cwd,
-        url=url,
-        tool_timeout=tool_timeout,
-        allowed=allowed,
-    )
-    if changed == _settings(run, server):
-        raise UsageFault("Nothing to change was given.", hint="`patina mcp edit --help` lists it.")
-    mcp_edit.save(run, server, changed, consent=bool(command))
-
-
-@mcp.command()
-@click.argument("server")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.pass_context
-def remove(ctx: click.Context, server: str, yes: bool) -> None:
-    r"""Remove SERVER, the consent to start it and its stored credentials.
-
-    \b
-    Example:
-      patina mcp remove files --yes
-    """
-    from patina.cli import mcp_edit
-
-    run = context(ctx)
-    display = _settings(run, server).display_name or server
-    if not yes:
-        question = f'Delete "{display}"?\n\nThis will remove the MCP and its stored credentials.'
-        mcp_edit.confirm(question, f"patina mcp remove {server} --yes")
-    mcp_edit.forget(run, server)
-
-
-@mcp.command()
-@click.argument("server")
-@click.pass_context
-def enable(ctx: click.Context, server: str) -> None:
-    r"""Offer the tools of SERVER again.
-
-    \b
-    Example:
-      patina mcp enable files
-    """
-    _switch(context(ctx), server, on=True)
-
-
-@mcp.command()
-@click.argument("server")
-@click.pass_context
-def disable(ctx: click.Context, server: str) -> None:
-    r"""Keep SERVER in the configuration, but do not start it or offer its tools.
-
-    \b
-    Example:
-      patina mcp disable files
-    """
-    _switch(context(ctx), server, on=False)
-
-
-def _switch(run: Context, server: str, *, on: bool) -> None:
-    from patina.config.save import set_value
-
-    _settings(run, server)
-    set_value(run.paths, f"mcp_servers.{server}.enabled", on)
-
-
-def _settings(run: Context, server: str) -> ServerSettings:
-    servers = run.load().settings.mcp_servers
-    if server not in servers:
-        known = ", ".join(servers) or "none"
-        raise UsageFault(
-            f"There is no MCP server named {server}.", hint=f"Configured are: {known}."
-        )
-    return servers[server]

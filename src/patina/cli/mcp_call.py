@@ -1,6 +1,8 @@
 """A tool call by hand: the same check, gate, time-out and words as a model's call."""
 
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -8,6 +10,7 @@ import click
 import msgspec
 
 from patina.assembly.app import App
+from patina.cli.consent import need_start
 from patina.cli.output import print_json
 from patina.cli.tty import Person
 from patina.model.chat import ToolInfo, ToolOutcome
@@ -18,6 +21,17 @@ from patina.model.parts import Text, text_of
 from patina.ports.permission import AskUser, Deny
 from patina.views.terminal_text import safe_text
 from patina.views.tool_card import finished_text
+
+
+async def listed(app: App, server: str, *, refresh: bool) -> Sequence[ToolInfo]:
+    """Return the tools of `server`, from the cache where it was seen before.
+
+    Raises what stands in the way of its start: `UsageFault`, `PermissionFault`, `McpFault`.
+    """
+    await need_start(app, server)
+    if refresh or app.supervisor.definitions(server) is None:
+        return await app.tools.refresh((server,))
+    return await app.tools.list((server,))
 
 
 async def call_tool(
@@ -36,9 +50,10 @@ async def call_tool(
         arguments = app.tools.check(info, text)
     except McpFault as fault:
         hint = f"`patina mcp tools {server} --json` shows the schema."
-        raise UsageFault(str(fault), hint=fault.failure.hint or hint) from None
-    await _allow(app, info, text)
+        raise UsageFault(str(fault), hint=hint) from None
+    await _allow(app, info, text, arguments)
     await app.tools.ready(info)
+    began = time.monotonic()
     outcome: ToolOutcome | None = None
     with anyio.move_on_after(info.timeout):
         outcome = await app.tools.call(info, arguments)
@@ -48,39 +63,70 @@ async def call_tool(
             hint=f"Give it more time: patina mcp edit {server} --tool-timeout 120",
         )
     if as_json:
-        status = "failed" if outcome.is_error else "completed"
-        print_json({"server": server, "tool": tool, "status": status, "parts": outcome.parts})
+        _print_object(info, arguments, outcome, int((time.monotonic() - began) * 1000))
     else:
-        for part in outcome.parts:
-            words = text_of((part,)) if isinstance(part, Text) else f"[{part.media_type}]"
-            click.echo(safe_text(words))
+        _print(info, outcome)
     return EXIT_ERROR if outcome.is_error else EXIT_OK
 
 
+def _print_object(
+    info: ToolInfo, arguments: Mapping[str, Any], outcome: ToolOutcome, duration_ms: int
+) -> None:
+    said = text_of(outcome.parts)
+    failed = {"kind": "mcp", "message": finished_text(info.name, "failed"), "hint": said}
+    print_json(
+        {
+            "server": info.server,
+            "tool": info.tool,
+            "arguments": arguments,
+            "status": "failed" if outcome.is_error else "completed",
+            "duration_ms": duration_ms,
+            "result_text": said,
+            "parts": outcome.parts,
+            "error": failed if outcome.is_error else None,
+        }
+    )
+
+
+def _print(info: ToolInfo, outcome: ToolOutcome) -> None:
+    """Print the result: as it is into a pipe, harmless on a terminal."""
+    for part in outcome.parts:
+        words = text_of((part,)) if isinstance(part, Text) else f"[{part.media_type}]"
+        print(safe_text(words) if sys.stdout.isatty() else words)
+    if outcome.is_error:
+        click.echo(safe_text(f"patina: {finished_text(info.name, 'failed')}."), err=True)
+
+
 async def _find(app: App, server: str, tool: str) -> ToolInfo:
-    app.supervisor.settings(server)
     name = f"{server}.{tool}"
-    await app.tools.list((server,))
-    info = app.tools.find(name)
-    if info is None:  # it may have learned new tools since
-        await app.tools.refresh((server,))
-        info = app.tools.find(name)
+    # Where its tools are not known yet, one start is enough to learn them.
+    fresh = app.supervisor.definitions(server) is None
+    tools = await listed(app, server, refresh=fresh)
+    if not fresh and name not in {info.name for info in tools}:
+        tools = await listed(app, server, refresh=True)  # it may have learned new ones since
+    info = next((info for info in tools if info.name == name), None)
     if info is None:
+        from difflib import get_close_matches
+
+        close = get_close_matches(tool, [info.tool for info in tools], 1)
+        question = f"Did you mean {close[0]}? " if close else ""
         raise UsageFault(
-            f"{server} offers no tool {tool}.", hint=f"`patina mcp tools {server}` lists them."
+            f"{server} offers no tool {tool}.",
+            hint=f"{question}`patina mcp tools {server}` lists them.",
         )
     return info
 
 
 def _arguments(info: ToolInfo, values: Sequence[str]) -> str:
     """Return KEY=VALUE pairs as JSON text, each value by the type that the schema gives it."""
-    properties = info.schema.get("properties", {})
+    properties = info.schema.get("properties")
+    known = properties if isinstance(properties, Mapping) else {}
     arguments: dict[str, Any] = {}
     for pair in values:
         key, equals, value = pair.partition("=")
         if not equals:
             raise UsageFault(f"{pair} is not KEY=VALUE.", hint="Or give all with --args JSON.")
-        schema = properties.get(key)
+        schema = known.get(key)
         arguments[key] = _typed(value, schema.get("type") if isinstance(schema, dict) else None)
     return msgspec.json.encode(arguments).decode()
 
@@ -94,10 +140,10 @@ def _typed(value: str, kind: object) -> Any:  # noqa: ANN401 - whatever JSON the
         return value  # the schema check says what was expected
 
 
-async def _allow(app: App, info: ToolInfo, text: str) -> None:
+async def _allow(app: App, info: ToolInfo, text: str, arguments: Mapping[str, Any]) -> None:
     """Pass the gate, or raise `PermissionFault`."""
     gate, now = app.gate, app.clock.now()
-    verdict = gate.decide(info, msgspec.json.decode(text), frozenset(), now[:10])
+    verdict = gate.decide(info, arguments, frozenset(), now[:10])
     if isinstance(verdict, Deny):
         raise PermissionFault(verdict.reason, hint=f"{verdict.rule} decides so.")
     if not isinstance(verdict, AskUser):

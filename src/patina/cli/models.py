@@ -1,15 +1,18 @@
 """`patina models`: the models that can be used now."""
 
-import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
 
 from patina.cli.context import context
+from patina.cli.errors import show_failure
 from patina.cli.output import print_listing
-from patina.model.faults import Fault
-from patina.views.terminal_text import safe_text
+from patina.model.faults import Fault, ProviderFault
+
+if TYPE_CHECKING:
+    from patina.assembly.app import App
+    from patina.model.chat import ModelInfo
 
 LIST_SECONDS = 10.0
 
@@ -18,7 +21,7 @@ LIST_SECONDS = 10.0
 @click.argument("query", required=False, default="")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def models(ctx: click.Context, query: str, as_json: bool) -> int:
+def models(ctx: click.Context, query: str, as_json: bool) -> None:
     r"""List the models of all usable providers whose name contains QUERY.
 
     A provider that does not answer is told on stderr; the exit code is 3 where none answers.
@@ -28,12 +31,12 @@ def models(ctx: click.Context, query: str, as_json: bool) -> int:
       patina models
       patina models gpt-5 --json
     """
-    from patina.assembly.app import App
     from patina.cli.running import run_app, setup_of
 
     faults: list[Fault] = []
+    run = context(ctx)
 
-    async def body(app: App) -> list[dict[str, Any]]:
+    async def body(app: "App") -> list[dict[str, Any]]:
         found: dict[str, list[dict[str, Any]]] = {}
 
         async def listed(provider: str) -> None:
@@ -45,7 +48,7 @@ def models(ctx: click.Context, query: str, as_json: bool) -> int:
             except TimeoutError:
                 faults.append(_silent(provider))
             else:
-                found[provider] = [_row(info.provider, info.model, info) for info in models]
+                found[provider] = [_row(app, info) for info in models]
 
         providers = app.providers.available()
         async with anyio.create_task_group() as tasks:
@@ -53,28 +56,29 @@ def models(ctx: click.Context, query: str, as_json: bool) -> int:
                 tasks.start_soon(listed, provider)
         return [row for provider in providers for row in found.get(provider, ())]
 
-    rows = run_app(setup_of(context(ctx)), body)
+    rows = run_app(setup_of(run, save=False), body)
     rows = [row for row in rows if query.lower() in row["model"].lower()]
+    for fault in faults if rows else faults[1:]:
+        show_failure(fault.failure, run)
+    if faults and not rows:
+        raise faults[0]
     columns = {"model": "MODEL", "context_window": "CONTEXT"}
-    print_listing(rows, columns, as_json=as_json, empty="No model matches.")
-    for fault in faults:
-        print(safe_text(f"patina: {fault}"), file=sys.stderr)
-    return faults[0].exit_code if faults and not rows else 0
+    empty = "No model matches. `patina doctor` says what is missing."
+    print_listing(rows, columns, as_json=as_json, empty=empty)
 
 
-def _row(provider: str, model: str, info: Any) -> dict[str, Any]:  # noqa: ANN401 - a ModelInfo
-    name = model if model.startswith(f"{provider}/") else f"{provider}/{model}"
+def _row(app: "App", info: "ModelInfo") -> dict[str, Any]:
+    provider = app.setup.configured.settings.providers.get(info.provider)
+    own = provider.models.get(info.model) if provider else None
     return {
-        "model": name,
-        "provider": provider,
-        "context_window": info.context_window,
-        "max_output": info.max_output,
+        "model": f"{info.provider}/{info.model}",
+        "provider": info.provider,
+        "context_window": (own and own.context_window) or info.context_window,
+        "max_output": (own and own.max_output) or info.max_output,
     }
 
 
 def _silent(provider: str) -> Fault:
-    from patina.model.faults import ProviderFault
-
     return ProviderFault(
         f"{provider} did not list its models within {LIST_SECONDS:g} s.", kind="timeout"
     )

@@ -67,7 +67,8 @@ def list_(ctx: click.Context, limit: int | None, archived: bool, as_json: bool) 
 
     found = _with_journal(context(ctx), body)
     columns = {"session_id": "ID", "updated": "CHANGED", "title": "TITLE"}
-    print_listing(found, columns, as_json=as_json, empty="No conversations yet.")
+    empty = "No conversation is archived." if archived else "No conversations yet."
+    print_listing(found, columns, as_json=as_json, empty=empty)
 
 
 @sessions.command()
@@ -89,7 +90,7 @@ def show(
 
     async def body(journal: FileJournal) -> tuple[str, list[Row], int, Tree]:
         conversation = await journal.find(session_id)
-        if last is None or branch is not None:
+        if last is None or branch is not None or as_json:  # the object has the whole's title
             transcript = await journal.read(conversation)
         else:
             transcript = await journal.tail(conversation, last)
@@ -109,7 +110,7 @@ def show(
 
     conversation, shown, damaged, tree = _with_journal(context(ctx), body)
     if as_json:
-        head = {"session_id": conversation, "title": tree.fact("title"), "damaged": damaged}
+        head = {"session_id": conversation, "title": _title(tree), "damaged": damaged}
         print_json({**head, "messages": shown})
         return
     for row in shown:
@@ -117,6 +118,12 @@ def show(
     if damaged:
         lines = "1 damaged line was" if damaged == 1 else f"{damaged} damaged lines were"
         click.echo(f"{lines} left out and kept in the file.", err=True)
+
+
+def _title(tree: Tree) -> str:
+    """Return the title as listings have it: without one, how the first message begins."""
+    first = next((row.text for row in rows(tree) if row.kind == "user"), "")
+    return tree.fact("title") or " ".join(first.split())[:60]
 
 
 def _newest(shown: list[Row], messages: int) -> list[Row]:

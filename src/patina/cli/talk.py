@@ -1,9 +1,12 @@
 """The plain chat: a line typed is a message, an answer streams below it."""
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from typing import Final
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import suppress
+from typing import Final, TypeVar
 
 from anyio.from_thread import BlockingPortal
 
@@ -11,10 +14,12 @@ from patina.assembly.app import App
 from patina.cli.asking import Asking, Question
 from patina.cli.context import Context
 from patina.cli.errors import show_failure
+from patina.cli.output import print_listing
 from patina.cli.sinks import TextSink
 from patina.model.chat import ModelRef
-from patina.model.faults import EXIT_OK, Fault
+from patina.model.faults import EXIT_OK, Fault, UsageFault
 from patina.model.tree import Tree
+from patina.ports.journal import Summary
 from patina.providers.catalog import DEMO
 from patina.views.conversation import rows
 from patina.views.terminal_text import safe_line, safe_text
@@ -25,9 +30,14 @@ HELP: Final = """\
 /tools    the tools that are offered
 /new      begin another conversation
 /quit     leave; so does Ctrl+D
+//…       a message that begins with /
 Ctrl+C interrupts an answer. A line that ends in \\ goes on in the next one."""
 SHOWN_AT_RESUME: Final = 6
 CHOICES_AT_RESUME: Final = 20
+_LEAVE_AT: Final = 3  # presses of Ctrl+C during one answer: it does not end by itself
+# Windows interrupts no wait, only what comes after it. Seconds.
+_PATIENCE: Final = 0.2 if sys.platform == "win32" else None
+T = TypeVar("T")
 
 
 class Talk:
@@ -37,8 +47,17 @@ class Talk:
         self._portal = portal
         self._app = app
         self._run = run
-        self._model = model
+        self._model = model  # what the next message asks for; None leaves it to the conversation
+        self._current = ""  # the conversation's
         self._session = ""
+        self._told: set[str] = set()
+        self._code = EXIT_OK
+        self._terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        self._armed = False  # whether Ctrl+C may interrupt what runs; it waits for that otherwise
+        self._pressed = False
+        if self._terminal:
+            with suppress(ImportError):
+                import readline  # noqa: F401 - importing it is what gives lines to edit
 
     def choose(self, *, last: bool, resume: bool, session: str | None) -> None:
         """Find the conversation to go on with, and show its end. Raises `UsageFault`."""
@@ -47,32 +66,56 @@ class Talk:
         elif last or resume:
             newest = self._portal.call(self._app.journal.list, CHOICES_AT_RESUME)
             if not newest:
-                print("No conversations yet: this is the first.")
+                self._tell("No conversations yet: this is the first.")
                 return
-            chosen = newest[0]
-            if resume:
-                for number, summary in enumerate(newest, 1):
-                    print(f"{number:3}  {summary.updated[:16]}  {safe_line(summary.title)}")
-                answer = self._line("Which? [1] ") or "1"
-                chosen = newest[
-                    min(max(int(answer), 1), len(newest)) - 1 if answer.isdigit() else 0
-                ]
+            chosen = self._chosen(newest) if resume else newest[0]
             self._session = chosen.conversation
         if self._session:
             self._show_end()
 
+    def _chosen(self, newest: Sequence[Summary]) -> Summary:
+        for number, summary in enumerate(newest, 1):
+            self._tell(f"{number:3}  {summary.updated[:16]}  {safe_line(summary.title)}")
+        while True:
+            answer = self._line("Which? [1] ")
+            if answer is None:
+                raise UsageFault("No conversation was chosen.", hint="`patina chat` begins one.")
+            number = int(answer) if answer.strip().isdecimal() else 0
+            if not answer.strip():
+                number = 1
+            if 1 <= number <= len(newest):
+                return newest[number - 1]
+            self._tell(f"Type a number from 1 to {len(newest)}.")
+
     def _show_end(self) -> None:
         transcript = self._portal.call(self._app.journal.tail, self._session, SHOWN_AT_RESUME)
         tree = Tree(transcript.items)
-        for row in rows(tree)[-SHOWN_AT_RESUME:]:
+        shown = rows(tree)
+        answers = [row.name for row in shown if row.kind == "assistant"]
+        self._current = tree.fact("model") or (answers[-1] if answers else "")
+        for row in shown[-SHOWN_AT_RESUME:]:
             name = "you" if row.kind == "user" else row.name or row.kind
-            print(safe_text(f"{name}: {row.text.rstrip()}\n"))
+            cut = " (partial)" if row.partial else ""
+            self._tell(f"{name}{cut}: {row.text.rstrip()}\n")
+        if transcript.damaged:
+            self._tell(f"Damaged lines that were left out: {transcript.damaged}")
 
     def run(self) -> int:
-        """Take lines until the input ends or /quit, and return the exit code."""
+        """Take lines until the input ends or /quit, and return the exit code.
+
+        With a person there it is 0; else that of the last message that failed.
+        """
+        before = signal.signal(signal.SIGINT, self._on_interrupt) if self._terminal else None
+        try:
+            return self._loop()
+        finally:
+            if before is not None:
+                signal.signal(signal.SIGINT, before)
+
+    def _loop(self) -> int:
         self._greet()
         commands: dict[str, Callable[[str], None]] = {
-            "/help": lambda _: print(HELP),
+            "/help": lambda _: self._tell(HELP),
             "/model": self._change_model,
             "/tools": lambda _: self._tools(),
             "/new": lambda _: self._new(),
@@ -84,26 +127,55 @@ class Talk:
                 break
             try:
                 if word.startswith("/") and not word.startswith("//"):
-                    unknown = f"There is no command {word}. /help lists them; // begins a message."
-                    commands.get(word, lambda _, why=unknown: print(why))(rest.strip())
+                    commands.get(word, lambda _, word=word: self._unknown(word))(rest.strip())
                 elif text:
                     self._say(text.removeprefix("/") if word.startswith("//") else text)
             except Fault as fault:
-                show_failure(fault.failure, self._run)
+                self._code = show_failure(fault.failure, self._run)
+        self._tell_resume()
+        return EXIT_OK if self._terminal else self._code
+
+    def _on_interrupt(self, *_: object) -> None:
+        # Anywhere else an exception would leave an answer behind that nobody waits for.
+        self._pressed = True
+        if self._armed:
+            raise KeyboardInterrupt
+
+    def _interruptible(self, wait: Callable[[], T]) -> T:
+        """Return what `wait` returns; Ctrl+C, now or since the last wait, interrupts it."""
+        try:
+            self._armed = True
+            if self._pressed:
+                raise KeyboardInterrupt
+            return wait()
+        finally:
+            self._armed = self._pressed = False
+
+    def _tell(self, text: str) -> None:
+        """Say something of our own: where the output goes to a program, beside it."""
+        print(safe_text(text), file=sys.stdout if self._terminal else sys.stderr, flush=True)
+
+    def _unknown(self, word: str) -> None:
+        self._tell(f"There is no command {word}. /help lists them; // begins a message.")
+
+    def _tell_resume(self) -> None:
         if self._session:
-            print(f"To go on: patina chat -s {self._session}")
-        return EXIT_OK
+            self._tell(f"To go on: patina chat -s {self._session}")
 
     def _greet(self) -> None:
+        named = self._model or self._current
         try:
-            model = self._app.providers.resolve(self._model or "")
+            model = self._app.providers.resolve(named)
         except Fault as fault:
             if self._model:
                 raise
-            print(safe_text(f"{fault} {fault.failure.hint}"))
-            print("Until then the built-in demo answers: a stand-in, not a model.")
+            self._tell(f"{fault} {fault.failure.hint}")
+            if self._session:
+                self._tell("Another model can be chosen: /model PROVIDER/MODEL")
+                return
+            self._tell("Until then the built-in demo answers: a stand-in, not a model.")
             self._model, model = f"{DEMO}/{DEMO}", ModelRef(DEMO, DEMO)
-        print(f"Patina · {model} · /help")
+        self._tell(f"Patina · {model} · /help")
 
     def _message(self) -> str | None:
         """Return the next message, None at the end of the input. Ctrl+C drops the line."""
@@ -113,45 +185,77 @@ class Talk:
                 lines[-1] = lines[-1][:-1]
                 lines.append(self._line("… ") or "")
         except KeyboardInterrupt:
-            print("\n(Ctrl+D or /quit leaves.)")
+            if not self._terminal:
+                raise
+            self._tell("\n(Ctrl+D or /quit leaves.)")
             return ""
         return None if lines[0] is None else "\n".join(line or "" for line in lines).strip()
 
     def _line(self, prompt: str) -> str | None:
         try:
-            return input(prompt if sys.stdin.isatty() else "")
+            return self._interruptible(lambda: input(prompt if self._terminal else ""))
         except EOFError:
+            if self._terminal:
+                print()  # the next prompt, the shell's, stands on a line of its own
             return None
 
     def _say(self, text: str) -> None:
         question = Question(prompt=text, session=self._session, model=self._model)
         sink = TextSink(stream=True, quiet=False)
-        asking = Asking(self._app, question, sink, signals=False)
-        self._wait(self._portal.start_task_soon(asking.run), asking)
-        self._session = asking.summary.session_id
-        if asking.summary.error is not None:
-            show_failure(asking.summary.error, self._run)
-        self._model = None  # the conversation keeps it
+        asking = Asking(self._app, question, sink, signals=False, told=self._told)
+        future = self._portal.start_task_soon(asking.run)
+        code = self._wait(future, lambda: self._portal.call(asking.interrupt))
+        summary = asking.summary
+        if summary.error is not None:
+            show_failure(summary.error, self._run)
+        self._code = code or self._code
+        if summary.provider:  # the turn began: the conversation is there and keeps its model
+            self._session = summary.session_id
+            self._current = self._model or f"{summary.provider}/{summary.model}"
+            self._model = None
 
-    def _wait(self, future: Future[int], asking: Asking) -> None:
+    def _wait(self, future: "Future[T]", interrupt: Callable[[], object]) -> T:
+        presses = 0
         while True:
             try:
-                future.result()
+                return self._interruptible(lambda: future.result(_PATIENCE))
+            except NotYet:
+                if future.done():
+                    raise
             except KeyboardInterrupt:
-                self._portal.call(asking.interrupt)
-            else:
-                return
+                presses += 1
+                if presses == _LEAVE_AT or not self._terminal:
+                    raise
+                interrupt()
+
+    def _run_async(self, work: Callable[..., Awaitable[T]], *args: object) -> T:
+        """Run `work` in the app's thread; Ctrl+C ends it."""
+        future = self._portal.start_task_soon(work, *args)
+        return self._wait(future, future.cancel)
 
     def _change_model(self, name: str) -> None:
-        model = self._app.providers.resolve(name or self._model or "")
+        model = self._app.providers.resolve(name or self._model or self._current)
         if name:
             self._model = name
-        print(f"Model: {model}")
+        self._tell(f"Model: {model}")
 
     def _tools(self) -> None:
-        for tool in self._portal.call(self._app.tools.list, None):
-            print(f"{safe_line(tool.name)}  {safe_line(tool.description)}")
+        from concurrent.futures import CancelledError
+
+        try:
+            tools = self._run_async(self._app.tools.list, None)
+        except CancelledError:
+            self._tell("")
+            return
+        found = [{"name": tool.name, "description": tool.description} for tool in tools]
+        columns = {"name": "TOOL", "description": "WHAT IT SAYS IT DOES"}
+        print_listing(found, columns, as_json=False, empty="No tools are offered.")
+        for status in self._portal.call(self._app.supervisor.status):
+            if status.text:
+                self._tell(f"{status.server}: {status.text}")
 
     def _new(self) -> None:
+        self._tell_resume()
         self._session = ""
-        print("A new conversation.")
+        self._model = self._model or self._current or None
+        self._tell("A new conversation.")

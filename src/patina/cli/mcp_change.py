@@ -1,0 +1,237 @@
+"""The verbs of `patina mcp` that change the configuration: add, edit, remove, enable, disable."""
+
+import click
+
+from patina.cli.context import Context, context
+from patina.cli.output import print_json
+from patina.model.faults import EXIT_ERROR, EXIT_OK, UsageFault
+from patina.model.settings import ServerSettings
+from patina.views.terminal_text import safe_text
+
+_ENV = "Text, env:NAME, secret:NAME or keyfile:PATH."
+_PASS = {"ignore_unknown_options": True}
+_BEHIND = "patina.behind"
+
+
+class WithDashes(click.Command):
+    """A command that knows how many words stood behind "--": click takes the dashes out."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Count, then parse."""
+        ctx.meta[_BEHIND] = len(args) - args.index("--") - 1 if "--" in args else None
+        return super().parse_args(ctx, args)
+
+
+def behind_dashes(ctx: click.Context, words: tuple[str, ...]) -> int | None:
+    """Return how many of `words` stood behind "--", None where there was none.
+
+    Raises `NoSuchOption` for a word that was meant as an option.
+    """
+    behind: int | None = ctx.meta[_BEHIND]
+    # Without dashes the options behind a command's name are its own.
+    before = words[:1] if behind is None else words[: len(words) - behind]
+    for word in before:
+        if word.startswith("-"):
+            names = [name for option in ctx.command.params for name in option.opts]
+            raise click.NoSuchOption(word.partition("=")[0], possibilities=names, ctx=ctx)
+    return behind
+
+
+def configured_server(run: Context, server: str) -> ServerSettings:
+    """Return the settings of `server`. Raises `UsageFault` where there is none."""
+    servers = run.load().settings.mcp_servers
+    if server not in servers:
+        known = ", ".join(servers) or "none"
+        raise UsageFault(
+            f"There is no MCP server named {server}.", hint=f"Configured are: {known}."
+        )
+    return servers[server]
+
+
+def address(settings: ServerSettings) -> str:
+    """Return where a server is, or what is run."""
+    if settings.transport != "stdio":
+        return settings.url
+    from patina.mcp.text import command_line
+
+    return command_line((settings.command, *settings.args))
+
+
+@click.command(cls=WithDashes, context_settings=_PASS)
+@click.argument(
+    "words", nargs=-1, metavar="'ONE LINE' | NAME 'ONE LINE' | NAME -- COMMAND [ARGS]..."
+)
+@click.option("--name", metavar="NAME", help="Its name; made from the line unless set.")
+@click.option("--display-name", metavar="TEXT", help="How people see it.")
+@click.option(
+    "--transport",
+    type=click.Choice(["stdio", "streamable-http", "sse", "websocket"]),
+    metavar="KIND",
+    help="stdio, streamable-http, sse or websocket; told by the address unless set.",
+)
+@click.option("--url", metavar="URL", help="Address of a remote server.")
+@click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help=_ENV)
+@click.option("--cwd", metavar="FOLDER", help="Folder it starts in.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def add(
+    ctx: click.Context,
+    words: tuple[str, ...],
+    name: str | None,
+    display_name: str | None,
+    transport: str | None,
+    url: str | None,
+    variables: tuple[str, ...],
+    cwd: str | None,
+    as_json: bool,
+) -> None:
+    r"""Add a server. Adding is consent to start exactly that command.
+
+    A literal value of --env whose name says that it is a secret goes to the keys.
+
+    \b
+    Examples:
+      patina mcp add "npx -y @modelcontextprotocol/server-memory"
+      patina mcp add files -- npx -y @modelcontextprotocol/server-filesystem .
+      patina mcp add github "npx -y @github/mcp-server" --env GITHUB_TOKEN=env:GITHUB_TOKEN
+    """
+    from patina.cli import mcp_edit
+
+    run = context(ctx)
+    behind = behind_dashes(ctx, words)
+    added, settings = mcp_edit.from_words(run, words, name, behind=behind, url=url, cwd=cwd)
+    settings = mcp_edit.with_transport(settings, transport)
+    settings = mcp_edit.changed(settings, display_name=display_name, variables=variables, cwd=cwd)
+    if added in run.load().settings.mcp_servers:
+        raise UsageFault(
+            f"There is an MCP server named {added} already.",
+            hint=f"Choose another --name, or change it with `patina mcp edit {added}`.",
+        )
+    settings = mcp_edit.save(run, added, settings, consent=True)
+    if as_json:
+        print_json({"server": added, **mcp_edit.plain(settings)})
+    else:
+        click.echo(safe_text(f"Added {added}: {address(settings)}"))
+
+
+@click.command(cls=WithDashes)
+@click.argument("server")
+@click.argument("command", nargs=-1, metavar="[-- COMMAND [ARGS]...]")
+@click.option("--display-name", metavar="TEXT", help="How people see it.")
+@click.option("--url", metavar="URL", help="Address of a remote server.")
+@click.option(
+    "--env", "variables", multiple=True, metavar="NAME=VALUE", help=f"{_ENV} NAME= removes it."
+)
+@click.option("--cwd", metavar="FOLDER", help="Folder it starts in.")
+@click.option(
+    "--tool-timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="Seconds that a call may take.",
+)
+@click.option("--allow-tool", "allowed", multiple=True, metavar="GLOB", help="Offer only these.")
+@click.pass_context
+def edit(
+    ctx: click.Context,
+    server: str,
+    command: tuple[str, ...],
+    display_name: str | None,
+    url: str | None,
+    variables: tuple[str, ...],
+    cwd: str | None,
+    tool_timeout: float | None,
+    allowed: tuple[str, ...],
+) -> None:
+    r"""Change SERVER. Giving its command is consent to start exactly that command.
+
+    A server that might be started before still may: what you type here, you want. One that
+    nobody allowed yet stays so, unless its command is given.
+
+    \b
+    Examples:
+      patina mcp edit files --tool-timeout 60
+      patina mcp edit files -- npx -y @modelcontextprotocol/server-filesystem ~/notes
+    """
+    from patina.cli import mcp_edit
+
+    run = context(ctx)
+    behind = ctx.meta[_BEHIND]
+    if len(command) != (behind or 0):
+        raise UsageFault(
+            f"{command[0]} is not understood here.",
+            hint=f"A new command stands behind dashes: patina mcp edit {server} -- COMMAND ARGS…",
+        )
+    old = settings = configured_server(run, server)
+    if command and url is not None:
+        raise UsageFault("A server has either a URL or a command, not both.")
+    if command:
+        settings = mcp_edit.with_command(run, settings, command, cwd)
+    elif url is not None:
+        settings = mcp_edit.with_url(run, settings, url)
+    settings = mcp_edit.changed(
+        settings,
+        display_name=display_name,
+        variables=variables,
+        cwd=cwd,
+        tool_timeout=tool_timeout,
+        allowed=allowed,
+    )
+    if settings == old and not command:
+        raise UsageFault("Nothing to change was given.", hint="`patina mcp edit --help` lists it.")
+    was_trusted = mcp_edit.trusted(run, server, old)
+    mcp_edit.save(run, server, settings, consent=bool(command) or was_trusted)
+
+
+@click.command()
+@click.argument("server")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def remove(ctx: click.Context, server: str, yes: bool) -> int:
+    r"""Remove SERVER, the consent to start it and its stored credentials.
+
+    \b
+    Example:
+      patina mcp remove files --yes
+    """
+    from patina.cli import mcp_edit
+
+    run = context(ctx)
+    display = configured_server(run, server).display_name or server
+    question = f'Delete "{display}"?\n\nThis will remove the MCP and its stored credentials.'
+    if not yes and not mcp_edit.confirm(question, f"patina mcp remove {server} --yes"):
+        return EXIT_ERROR
+    mcp_edit.forget(run, server)
+    return EXIT_OK
+
+
+@click.command()
+@click.argument("server")
+@click.pass_context
+def enable(ctx: click.Context, server: str) -> None:
+    r"""Offer the tools of SERVER again.
+
+    \b
+    Example:
+      patina mcp enable files
+    """
+    _switch(context(ctx), server, on=True)
+
+
+@click.command()
+@click.argument("server")
+@click.pass_context
+def disable(ctx: click.Context, server: str) -> None:
+    r"""Keep SERVER in the configuration, but do not start it or offer its tools.
+
+    \b
+    Example:
+      patina mcp disable files
+    """
+    _switch(context(ctx), server, on=False)
+
+
+def _switch(run: Context, server: str, *, on: bool) -> None:
+    from patina.config.save import set_value
+
+    configured_server(run, server)
+    set_value(run.paths, f"mcp_servers.{server}.enabled", on)

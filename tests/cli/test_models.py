@@ -1,0 +1,131 @@
+"""`patina models`: what can be used now, and who does not answer."""
+
+import json
+import socket
+
+import pytest
+from tests.cli.model_server import model_server
+from tests.cli.support import home, in_process
+from tests.cli.terminal import terminal
+
+Capture = pytest.CaptureFixture[str]
+
+
+def free_port() -> int:
+    """A port where nobody listens now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def configure(**addresses: str) -> None:
+    """OpenAI-compatible providers by name."""
+    home().mkdir(parents=True, exist_ok=True)
+    text = "".join(
+        f'[providers.{name}]\nkind = "openai_compatible"\nbase_url = "{url}"\n'
+        for name, url in addresses.items()
+    )
+    (home() / "config.toml").write_text(text)
+
+
+def models(capsys: Capture, *arguments: str) -> tuple[int, list[str], str]:
+    """Exit code, models, and what was said on stderr."""
+    capsys.readouterr()
+    code = in_process("models", *arguments, "--json")
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    return code, [row["model"] for row in found] if code == 0 else found, said.err
+
+
+def test_models_of_all_providers_are_listed_and_narrowed(capsys: Capture) -> None:
+    with (
+        model_server(models=("gpt-5.2", "near/odd:name")) as one,
+        model_server(models=("other", "GPT-x")) as two,
+    ):
+        configure(near=one.url, far=two.url)
+        every = ["near/gpt-5.2", "near/near/odd:name", "far/other", "far/GPT-x", "demo/demo"]
+        assert models(capsys) == (0, every, "")
+        assert models(capsys, "gpt") == (0, ["near/gpt-5.2", "far/GPT-x"], "")
+        assert models(capsys, "far/") == (0, ["far/other", "far/GPT-x"], "")
+        assert models(capsys, "zzz") == (0, [], "")
+        assert in_process("models", "zzz") == 0
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("No model matches.")
+        assert in_process("models", "far") == 0
+        assert capsys.readouterr().out == "far/other\t\nfar/GPT-x\t\n"
+
+
+def test_what_the_configuration_knows_of_a_model_is_shown(capsys: Capture) -> None:
+    with model_server() as server:
+        configure(near=server.url)
+        with (home() / "config.toml").open("a") as file:
+            file.write("[providers.near.models.one]\ncontext_window = 1234\nmax_output = 99\n")
+        assert in_process("models", "near/one", "--json") == 0
+        (row,) = json.loads(capsys.readouterr().out)
+        assert row == {
+            "model": "near/one",
+            "provider": "near",
+            "context_window": 1234,
+            "max_output": 99,
+        }
+
+
+def test_a_provider_that_is_down_is_told_and_hides_no_other(capsys: Capture) -> None:
+    with model_server() as server:
+        configure(near=server.url, down=f"http://127.0.0.1:{free_port()}/v1")
+        code, found, said = models(capsys)
+        assert (code, found) == (0, ["near/one", "near/two", "demo/demo"])
+        assert said.startswith("patina: down cannot be reached")
+        assert len(said.splitlines()) == 2  # the sentence and its hint
+
+
+def test_nobody_answers(capsys: Capture) -> None:
+    configure(down=f"http://127.0.0.1:{free_port()}/v1")
+    assert in_process("models", "gpt") == 3
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("patina: down cannot be reached")
+    assert in_process("models", "gpt", "--json") == 3
+    assert json.loads(capsys.readouterr().out)["error"]["kind"] == "network"
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, "auth"), (500, "server"), (404, "bad_request")])
+def test_a_provider_that_refuses(status: int, kind: str, capsys: Capture) -> None:
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+    from threading import Thread
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            """Keep the test's output clean."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        configure(near=f"http://127.0.0.1:{server.server_port}/v1")
+        assert in_process("models", "near", "--json") == 3
+        server.shutdown()
+        thread.join(10)
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["kind"], bool(error["message"])) == (kind, True)
+
+
+def test_nothing_but_the_demo(capsys: Capture) -> None:
+    assert models(capsys, "demo") == (0, ["demo/demo"], "")
+    assert models(capsys, "--offline", "demo") == (0, ["demo/demo"], "")
+
+
+def test_a_name_from_a_server_steers_no_terminal() -> None:
+    with model_server(models=("evil\x1b[2J\u202e",)) as server:
+        configure(near=server.url)
+        with terminal("models") as screen:
+            assert screen.end() == 0
+        assert "near/evil[2J" in screen.shown
+        assert "\x1b[2J" not in screen.shown
+        assert "\u202e" not in screen.shown
+        assert "MODEL" in screen.shown
