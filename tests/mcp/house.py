@@ -12,6 +12,7 @@ from patina.mcp.supervisor import Supervisor
 from patina.mcp.toolset import Toolset
 from patina.model.chat import ToolInfo
 from patina.model.settings import ServerSettings
+from patina.secrets.environment import Resolver
 
 ODD = Path(__file__).parent / "servers" / "odd.py"
 EVERYTHING = (
@@ -47,6 +48,8 @@ class House:
         self.events: list[tuple[str, str, str, int]] = []
         self.blobs: list[bytes] = []
         self.keys = MemoryKeys()
+        self.seen: list[str] = []
+        self.env_file: dict[str, str] = {}
         kept = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "USERPROFILE", "PATHEXT")
         self.environ = {name: os.environ[name] for name in kept if name in os.environ}
 
@@ -65,7 +68,7 @@ class House:
         options: dict[str, Any] = {"allow_start": frozenset(servers)} | more
         return Supervisor(
             servers,
-            keys=self.keys,
+            keys=Resolver({**self.environ, **self.env_file}, self.keys, self.seen.append),
             environ=self.environ,
             data=self.root / "data",
             state=self.root / "state",

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patina.mcp.names import alias, aliases, split
+from patina.mcp.names import alias, aliases
+from patina.model.chat import split_tool_name
 
 SERVERS = st.text("abc_-09", min_size=1, max_size=32)
 TOOLS = st.text(min_size=1, max_size=90) | st.text("ab_.-", min_size=1, max_size=70)
@@ -37,13 +38,7 @@ def test_the_order_of_a_listing_does_not_matter(names: list[str], random: Random
 @settings(deadline=None)
 @given(SERVERS, TOOLS)
 def test_the_first_dot_parts_server_and_tool(server: str, tool: str) -> None:
-    assert split(f"{server}.{tool}") == (server, tool)
-
-
-@pytest.mark.parametrize("name", ["", ".", "a", "a.", ".b"])
-def test_what_is_no_name(name: str) -> None:
-    with pytest.raises(ValueError, match="dot"):
-        split(name)
+    assert split_tool_name(f"{server}.{tool}") == (server, tool)
 
 
 @pytest.mark.parametrize(

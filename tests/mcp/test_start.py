@@ -9,13 +9,16 @@ from typing import Any
 
 import anyio
 import pytest
-from tests.mcp.house import House, tool_of, until
+from tests.mcp.house import House, MemoryKeys, tool_of, until
+from tests.unreadable import unreadable_file
 
+from patina.mcp.environment import own
 from patina.mcp.supervisor import ServerStatus
 from patina.mcp.toolset import Toolset
 from patina.model.faults import Failure, McpFault, UsageFault
 from patina.model.parts import text_of
 from patina.model.settings import ServerSettings
+from patina.secrets.environment import Resolver
 
 pytestmark = [
     pytest.mark.anyio,
@@ -292,7 +295,7 @@ async def test_own_path_wins_also_for_the_lookup(house: House) -> None:
     [
         ({"env": {"A": "secret:gone"}}, "no secret gone for A"),
         ({"env": {"A": "env:GONE"}}, "the environment has no GONE for A"),
-        ({"env": {"A": "keyfile:/no/such/file"}}, "key file /no/such/file for A"),
+        ({"env": {"A": "env:EMPTY"}}, "the environment has no EMPTY for A"),
         ({"required": ("TOKEN",)}, "needs a value for TOKEN"),
         ({"required": ("TOKEN",), "env": {"TOKEN": ""}}, "needs a value for TOKEN"),
     ],
@@ -300,9 +303,56 @@ async def test_own_path_wins_also_for_the_lookup(house: House) -> None:
 async def test_environment_that_cannot_be_made(
     house: House, more: dict[str, Any], words: str
 ) -> None:
+    house.environ["EMPTY"] = ""
     failure, _ = await failure_of(house, "s", house.odd("fine", **more))
     assert words in failure.message
     assert failure.hint
+
+
+#
+@pytest.mark.parametrize(
+    ("content", "code", "words"),
+    [
+        (None, "KeyfileNotFound", "KeyfileNotFound: there is no key file "),
+        (b" \n", "", " for A is empty."),
+        (b"\xff", "", " does not hold text."),
+        (b"x" * 200_000, "", " is too large to be a key."),
+    ],
+)
+async def test_a_key_file_that_gives_no_key(
+    house: House, content: bytes | None, code: str, words: str
+) -> None:
+    file = house.root / "key"
+    if content is not None:
+        file.write_bytes(content)
+    failure, _ = await failure_of(house, "s", house.odd("fine", env={"A": f"keyfile:{file}"}))
+    assert failure.code == code
+    assert failure.message.startswith("Server s")
+    assert words in failure.message
+    assert failure.hint
+
+
+#
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bits")
+async def test_a_key_file_that_may_not_be_read() -> None:
+    keys = Resolver({}, MemoryKeys(), seen=lambda _: None)
+    with unreadable_file() as file, pytest.raises(McpFault) as caught:
+        own("s", ServerSettings(env={"A": f"keyfile:{file}"}), keys)
+    assert caught.value.failure.code == "PermissionDenied"
+    assert "PermissionDenied: the key file " in caught.value.failure.message
+
+
+#
+async def test_a_reference_sees_the_env_file_and_the_process_does_not(house: House) -> None:
+    house.env_file = {"FROM_FILE": "canary-of-the-file", "UNASKED": "canary-unasked"}
+    settings = house.odd("env", env={"MINE": "env:FROM_FILE"})
+    async with house.supervisor({"s": settings}) as supervisor:
+        tools = Toolset(supervisor)
+        outcome = await tools.call(await tool_of(tools, "s.echo"), {})
+    seen = json.loads(text_of(outcome.parts))
+    assert seen["MINE"] == "canary-of-the-file"
+    assert not {"FROM_FILE", "UNASKED"} & set(seen)
+    assert house.seen == ["canary-of-the-file"]  # masked from now on
 
 
 async def test_log_is_bounded_and_holds_no_secrets(house: House) -> None:

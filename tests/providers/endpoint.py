@@ -206,11 +206,12 @@ async def driver_for(
     *,
     clock: Clock | None = None,
     proxies: Proxies | None = None,
+    ca_file: str = "",
 ) -> AsyncIterator[ChatDriver]:
     """A driver of `kind` for an endpoint at `url`."""
     base = url if kind == "azure_openai" else f"{url}/v1"
     routes = AzureRoutes(base, AZURE_VERSION) if kind == "azure_openai" else OpenAIRoutes(base)
-    http = HttpClient(proxies or Proxies())
+    http = HttpClient(proxies or Proxies(), ca_file)
     try:
         yield ChatDriver(
             endpoint_of(base, kind), routes, http, clock or SystemClock(), jitter=lambda: 0.0

@@ -153,6 +153,83 @@ async def test_an_endpoint_that_falls_silent() -> None:
             await server.gone.wait()
 
 
+@pytest.mark.parametrize("empty", [b": still here\n\n", delta(), b"\n"])
+async def test_an_endpoint_that_only_says_that_it_is_there(empty: bytes) -> None:
+    """What is no part of an answer does not count as one, however often it comes."""
+    clock = ManualClock()
+
+    async def handler(request: Received, stream: SocketStream) -> None:
+        await stream.send(chunked([delta("part")], ended=False))
+        while True:
+            clock.advance(7)
+            await stream.send(b"%x\r\n%b\r\n" % (len(empty), empty))
+            await anyio.lowlevel.checkpoint()
+
+    async with serving(handler) as server, driver_for(server.url, clock=clock) as driver:
+        told = await ask(driver, with_timeout(60))
+        assert (told.text, told.failure.kind) == ("part", "timeout")
+        assert "60 s" in told.failure.message
+        with anyio.fail_after(5):
+            await server.gone.wait()
+
+
+@pytest.mark.parametrize("piece", [b"x: y\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"])
+async def test_a_head_that_never_ends(piece: bytes) -> None:
+    async def handler(request: Received, stream: SocketStream) -> None:
+        await stream.send(b"HTTP/1.1 200 OK\r\n" if piece.startswith(b"x") else b"")
+        while True:
+            await stream.send(piece)
+            with anyio.move_on_after(0.01):
+                await stream.receive()  # which ends when the client goes
+
+    async with serving(handler) as server, driver_for(server.url) as driver:
+        told = await ask(driver, with_timeout(0.1))
+        assert told.failure.kind == "timeout"
+        with anyio.fail_after(5):
+            await server.gone.wait()
+
+
+async def test_an_answer_may_be_slow_as_long_as_it_goes_on() -> None:
+    clock = ManualClock()
+    arrived = anyio.Event()
+
+    async def handler(request: Received, stream: SocketStream) -> None:
+        nonlocal arrived
+        await stream.send(head(200, content_type="text/event-stream"))
+        for number in range(5):
+            clock.advance(50)
+            await stream.send(b": still here\n\n" + delta(str(number)))
+            await arrived.wait()
+            arrived = anyio.Event()
+        await stream.send(DONE)
+        await stream.aclose()
+
+    text = ""
+    async with serving(handler) as server, driver_for(server.url, clock=clock) as driver:
+        with anyio.fail_after(5):
+            async for one in driver.stream(with_timeout(60)):
+                if isinstance(one, TextDelta):
+                    text += one.text
+                    arrived.set()
+    assert (text, clock.monotonic() - ManualClock().monotonic()) == ("01234", 250)
+
+
+async def test_a_refusal_that_never_ends_is_still_a_refusal() -> None:
+    clock = ManualClock()
+
+    async def handler(request: Received, stream: SocketStream) -> None:
+        await stream.send(head(401, transfer_encoding="chunked"))
+        for _ in range(1000):
+            clock.advance(7)
+            await stream.send(b"1\r\nx\r\n")
+            await anyio.lowlevel.checkpoint()
+        await stream.receive()
+
+    async with serving(handler) as server, driver_for(server.url, clock=clock) as driver:
+        told = await ask(driver, with_timeout(60))
+        assert told.failure.kind == "auth"
+
+
 async def test_an_endpoint_that_never_answers() -> None:
     async def handler(request: Received, stream: SocketStream) -> None:
         await stream.receive()

@@ -246,6 +246,30 @@ async def test_tls(certificate: Path, monkeypatch: pytest.MonkeyPatch, *, truste
 
 
 @pytest.mark.anyio
+async def test_certificates_of_a_configured_file(certificate: Path) -> None:
+    """`SSL_CERT_FILE` may stand in a `.env` file, which TLS libraries do not read."""
+    async with (
+        tls_endpoint(certificate) as port,
+        driver_for(f"https://127.0.0.1:{port}", ca_file=str(certificate)) as driver,
+    ):
+        assert (await ask(driver)).text == "Hello"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+async def test_certificates_that_cannot_be_used(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_bytes(content)
+    clock = ManualClock()
+    async with driver_for("https://127.0.0.1:1", clock=clock, ca_file=str(file)) as driver:
+        told = await ask_turning(clock, driver)
+    assert told.failure.kind == "network"
+    assert str(file) in told.failure.message
+    assert "SSL_CERT_FILE" in told.failure.message
+
+
+@pytest.mark.anyio
 async def test_tls_through_a_proxy(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy sees the name and the port of the endpoint, and nothing of what is said."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

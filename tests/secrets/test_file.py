@@ -17,7 +17,7 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "secrets.json"
+    return tmp_path / "config" / "secrets.json"
 
 
 @pytest.fixture

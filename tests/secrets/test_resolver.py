@@ -1,12 +1,10 @@
 """From references to secrets."""
 
-import os
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.unreadable import unreadable_file
 
 from patina.config.files import update_file
 from patina.model.faults import EXIT_PROVIDER, ConfigFault
@@ -90,33 +88,12 @@ def test_a_missing_key_file(tmp_path: Path) -> None:  # A-07
     assert caught.value.failure.code == "KeyfileNotFound"
 
 
-@pytest.fixture
-def unprivileged() -> Iterator[Path]:
-    """A folder that anybody may enter, and this process without the rights of root."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        root = os.geteuid() == 0
-        if root:
-            os.seteuid(65534)
-        try:
-            yield folder
-        finally:
-            if root:
-                os.seteuid(0)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bits")
-def test_an_unreadable_key_file(unprivileged: Path) -> None:  # A-07
-    file = unprivileged / "key"
-    root = os.getuid() == 0
-    if root:
-        os.seteuid(0)
-    file.write_text("k")
-    file.chmod(0)
-    if root:
-        os.seteuid(65534)
-    with pytest.raises(ConfigFault, match=r"^PermissionDenied: ") as caught:
+def test_an_unreadable_key_file() -> None:  # A-07
+    with (
+        unreadable_file() as file,
+        pytest.raises(ConfigFault, match=r"^PermissionDenied: ") as caught,
+    ):
         read_keyfile(str(file))
     assert caught.value.failure.code == "PermissionDenied"
 

@@ -247,7 +247,12 @@ async def test_a_conflict_copy_of_a_sync_tool_is_merged(data: Path, state: Path)
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "../evil", "a/b", "nul", "..\\evil", "\x00", "0" * 36, "{id}\n", "{id}/..", "{ID}"],
+    [
+        *("", ".", "../evil", "a/b", "nul", "..\\evil", "\x00", "0" * 36),
+        *("{id}\n", "{id}/..", "{ID}"),
+        "e677d21f-dc00-7000-8000-000000000000",  # the year 10000
+        "ffffffff-ffff-7fff-bfff-ffffffffffff",
+    ],
 )
 async def test_names_from_outside_never_become_paths(data: Path, state: Path, name: str) -> None:
     name = name.replace("{id}", new_id()).replace("{ID}", new_id().upper())
@@ -258,8 +263,20 @@ async def test_names_from_outside_never_become_paths(data: Path, state: Path, na
         with pytest.raises(UsageFault, match="not the id"):
             await journal.read(name)
         with pytest.raises(UsageFault, match="not the id"):
+            await journal.mark(name)
+        with pytest.raises(UsageFault, match="not the id"):
             await journal.turn(name).__aenter__()
     assert files_below(data) == []
+
+
+async def test_a_clock_that_is_far_ahead(data: Path, state: Path) -> None:
+    last = "e677d21f-dbff-7000-8000-000000000000"
+    talk = Talk(conversation=last)
+    async with FileJournal(data, state) as journal:
+        await begin(journal, talk)
+        assert await journal.mark(last)
+        assert (await journal.read(last)).items
+    assert (data / "transcripts" / "9999" / "12").is_dir()
 
 
 async def test_a_turn_is_held_against_other_processes(

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final
 
 import anyio
+from anyio.abc import TaskGroup
 from msgspec import Struct
+from msgspec.structs import replace
 
 from patina.assembly.app import App
 from patina.cli.attachments import attach
@@ -15,6 +17,7 @@ from patina.cli.consent import allow_start
 from patina.cli.sinks import Sink
 from patina.cli.summary import Summary
 from patina.cli.tty import Person
+from patina.engine.large import whole_items
 from patina.model import commands, events
 from patina.model.faults import (
     EXIT_ERROR,
@@ -76,6 +79,7 @@ class Asking:
         self._conversation = new_id()
         self._verdict: Failure | None = None  # why we ended the turn, where it was we
         self._interrupted = False
+        self._ours = False  # our turn has begun
         self.summary = Summary(self._conversation)
 
     async def run(self) -> int:
@@ -162,34 +166,64 @@ class Asking:
         return self._person
 
     async def _turn(self) -> None:
-        parts = await self._parts()
         message = commands.SendMessage(
             conversation=self._conversation,
             message_id=new_id(),
-            parts=parts,
+            parts=await self._parts(),
             model=self._question.model,
             system=self._question.system,
             options=self._question.options,
         )
+        await self._follow(message)
+
+    async def resume(self) -> int:
+        """Ask again what an earlier process left unanswered, and go on from there."""
+        self._conversation = self.summary.session_id = self._question.session
+        await self._follow(commands.OpenConversation(conversation=self._conversation))
+        self._sink.finish(self.summary, 0)
+        return self._exit_code()
+
+    async def _follow(self, command: commands.SendMessage | commands.OpenConversation) -> None:
+        """Submit what begins a turn, and show the turn to its end."""
         with self._app.engine.subscribe(self._conversation) as subscription:
-            self._app.engine.submit(message)
+            self._app.engine.submit(command)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._watch_signals)
+                tasks.start_soon(self._watch_signals, tasks.cancel_scope)
                 if self._question.timeout is not None:
                     tasks.start_soon(self._watch_time, self._question.timeout)
                 async for event in subscription:
-                    if isinstance(event, events.ReplyStarted):
-                        self._tell_left_out()
-                    self.summary.take(event)
-                    self._sink.show(event)
-                    if isinstance(event, events.PermissionAsked):
-                        tasks.start_soon(self._decide, event.item)
-                    elif isinstance(event, events.TurnEnded):
-                        break
-                    elif isinstance(event, events.CommandFailed):
-                        self.summary.fail(event.error)
+                    if await self._heard(event, tasks):
                         break
                 tasks.cancel_scope.cancel()
+
+    async def _heard(self, event: events.AnyEvent, tasks: TaskGroup) -> bool:
+        """Show one event, act on it, and return whether it was the last.
+
+        What comes before our turn begins is an earlier turn that is being closed: it is among
+        the events, but no part of this answer.
+        """
+        self._ours = self._ours or isinstance(event, events.TurnStarted)
+        if isinstance(event, events.ReplyStarted):
+            self._tell_left_out()
+        if self._sink.everything:
+            self._sink.show(event)
+        if self._ours:
+            event = await self._whole(event)
+            self.summary.take(event)
+            if not self._sink.everything:
+                self._sink.show(event)
+        if isinstance(event, events.PermissionAsked):
+            tasks.start_soon(self._decide, event.item)
+        elif isinstance(event, events.CommandFailed):
+            self.summary.fail(event.error)
+        return isinstance(event, events.TurnEnded | events.CommandFailed)
+
+    async def _whole(self, event: events.AnyEvent) -> events.AnyEvent:
+        """Return `event` with large texts, which the journal has in blobs, whole."""
+        if isinstance(event, events.MessageAdded | events.ToolFinished):
+            (item,) = await whole_items([event.item], self._app.journal)
+            return replace(event, item=item)
+        return event
 
     async def _parts(self) -> tuple[Part, ...]:
         files = [await attach(path, self._app.journal.put_blob) for path in self._question.files]
@@ -226,14 +260,17 @@ class Asking:
             )
         )
 
-    async def _watch_signals(self) -> None:
-        """End the turn in good order at the first Ctrl+C; a second one ends Patina at once."""
+    async def _watch_signals(self, waiting: anyio.CancelScope) -> None:
+        """End the turn in good order at the first Ctrl+C; after a second one, do not wait for it.
+
+        Servers are ended in either case.
+        """
         if sys.platform == "win32" or not self._signals:
             return  # there the interrupt cancels this task group, and the engine ends its turns
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for _ in signals:
                 if self._interrupted:
-                    raise KeyboardInterrupt
+                    waiting.cancel()
                 self.interrupt()
 
     def interrupt(self) -> None:

@@ -20,19 +20,20 @@ _RAW: Final = re.compile(
 )
 
 
-def print_json(value: Any) -> None:  # noqa: ANN401 - plain data or msgspec shapes
-    """Print `value` as JSON: compact for a program, indented on a terminal.
+def print_json(value: Any, *, indent: bool = True) -> None:  # noqa: ANN401 - plain data or shapes
+    """Print `value` as JSON: compact for a program, indented on a terminal if `indent`.
 
     Characters that a terminal would obey are escaped, which changes no value.
     """
     data = encode_json(value)
-    if sys.stdout.isatty():
+    if indent and sys.stdout.isatty():
         import msgspec
 
         data = msgspec.json.format(data, indent=2)
     text = data.decode()
     sys.stdout.write(text if text.isascii() and "\x7f" not in text else _RAW.sub(_escape, text))
     sys.stdout.write("\n")
+    sys.stdout.flush()
 
 
 def print_listing(

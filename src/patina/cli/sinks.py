@@ -3,9 +3,9 @@
 import sys
 from typing import Protocol
 
+from patina.cli.output import print_json
 from patina.cli.summary import Summary
 from patina.model import events
-from patina.model.codec import encode_json
 from patina.model.items import Message
 from patina.model.parts import text_of
 from patina.views.terminal_text import safe_text
@@ -13,7 +13,13 @@ from patina.views.tool_card import running_text
 
 
 class Sink(Protocol):
-    """Shows events as they come, and the end."""
+    """Shows events as they come, and the end.
+
+    `everything` says whether it wants all events as the engine told them, or those of the turn
+    with large texts whole.
+    """
+
+    everything: bool
 
     def show(self, event: events.AnyEvent) -> None:
         """Show one event."""
@@ -27,6 +33,8 @@ class TextSink:
 
     On a terminal the text is sanitised; a pipe gets it unchanged.
     """
+
+    everything = False
 
     def __init__(self, *, stream: bool, quiet: bool) -> None:
         self._stream = stream
@@ -94,16 +102,20 @@ class TextSink:
 class JsonSink:
     """One JSON object at the end."""
 
+    everything = False
+
     def show(self, event: events.AnyEvent) -> None:
         """Show nothing yet."""
 
     def finish(self, summary: Summary, duration_ms: int) -> None:
         """Print the object."""
-        _line(encode_json(summary.as_json(duration_ms)))
+        print_json(summary.as_json(duration_ms), indent=False)
 
 
 class EventsSink:
     """Every event as a line of JSON; the last is `ask.finished`."""
+
+    everything = True
 
     def __init__(self) -> None:
         self._seq = 0
@@ -112,7 +124,7 @@ class EventsSink:
     def show(self, event: events.AnyEvent) -> None:
         """Print the event."""
         self._seq, self._ts = event.seq, event.ts
-        _line(encode_json(event))
+        print_json(event, indent=False)
 
     def finish(self, summary: Summary, duration_ms: int) -> None:
         """Print the end."""
@@ -122,9 +134,4 @@ class EventsSink:
             conversation=summary.session_id,
             result=summary.as_json(duration_ms),
         )
-        _line(encode_json(end))
-
-
-def _line(data: bytes) -> None:
-    sys.stdout.buffer.write(data + b"\n")
-    sys.stdout.buffer.flush()
+        print_json(end, indent=False)

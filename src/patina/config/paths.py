@@ -39,8 +39,8 @@ class Paths(Struct, frozen=True):
 
     @property
     def secrets_file(self) -> Path:
-        """The kept keys."""
-        return self.data / "secrets.json"
+        """The kept keys: never in `data`, which may be synced or shared."""
+        return self.config / "secrets.json"
 
     @property
     def log_file(self) -> Path:

@@ -1,12 +1,12 @@
 """Tools as their servers define them, and the lists of them that are kept on the disk."""
 
-import os
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
+from patina.mcp.files import replace
 from patina.mcp.server_log import file_name
 
 _VERSION: Final = 1
@@ -58,29 +58,9 @@ class ToolListCache:
         """Keep what `server` lists now."""
         kept = ToolList(version=_VERSION, key=key, protocol=protocol, tools=tools)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
             replace(self._path(server), msgspec.json.encode(kept), sync=False)
         except (OSError, msgspec.MsgspecError, RecursionError, TypeError):
             return
 
     def _path(self, server: str) -> Path:
         return self._folder / f"{file_name(server)}.json"
-
-
-def replace(path: Path, content: bytes, *, sync: bool = True) -> None:
-    """Put `content` where `path` is, whole or not at all, for its owner only.
-
-    `sync`: it is on the disk when this returns. Raises `OSError`.
-    """
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise

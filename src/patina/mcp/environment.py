@@ -7,35 +7,34 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from patina.model.faults import McpFault
+from patina.model.faults import ConfigFault, McpFault
 from patina.model.settings import ServerSettings
-from patina.ports.keys import Keys
+from patina.ports.keys import References
 
 # Names that are never inherited, in any letter case: keys of providers all match one of these.
+# Wider than `config.keys.names_secret`, and on purpose: that one says "this is a secret", masks and
+# moves values by it, and must not take `KEYBOARD` or `MAX_TOKENS` for one; this one says "this may
+# be a secret", and a variable that is kept back in error can be given by name under `env`.
 WITHHELD: Final = ("PATINA_*", "*KEY*", "*TOKEN*", "*SECRET*", "*PASSWORD*")
-_LARGEST_KEY_FILE: Final = 64 * 1024
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:
     """Return what a server may see of `environ`: everything but what looks like a secret."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if not any(fnmatchcase(name.upper(), pattern) for pattern in WITHHELD)
-    }
+    return {name: value for name, value in environ.items() if not may_be_secret(name)}
 
 
-def own(
-    server: str, settings: ServerSettings, environ: Mapping[str, str], keys: Keys
-) -> dict[str, str]:
+def may_be_secret(name: str) -> bool:
+    """Whether a variable or field of this name is kept back: see `WITHHELD`."""
+    return any(fnmatchcase(name.upper(), pattern) for pattern in WITHHELD)
+
+
+def own(server: str, settings: ServerSettings, keys: References) -> dict[str, str]:
     """Return the variables that the configuration gives a server, references resolved.
 
     Raises `McpFault` for one that cannot be resolved, and for a required one that is empty.
     Reads files and the keys: call it from a worker thread.
     """
-    values = {
-        name: resolved(server, name, value, environ, keys) for name, value in settings.env.items()
-    }
+    values = {name: _resolved(server, name, value, keys) for name, value in settings.env.items()}
     for name in settings.required:
         if not values.get(name):
             raise McpFault(
@@ -46,42 +45,36 @@ def own(
     return values
 
 
-def resolved(server: str, name: str, value: str, environ: Mapping[str, str], keys: Keys) -> str:
-    """Return what `secret:NAME`, `env:NAME` or `keyfile:PATH` stands for, else `value` itself."""
+def _resolved(server: str, name: str, value: str, keys: References) -> str:
+    """Return what the variable `name` is to hold; only a reference is looked up."""
     kind, colon, rest = value.partition(":")
     if not colon or kind not in ("secret", "env", "keyfile"):
         return value
-    if kind == "secret":
-        secret = keys.get(rest)
-        if secret is None:
-            raise McpFault(
-                f"Server {server}: there is no secret {rest} for {name}.",
-                hint=f"Keep it with `patina keys set {rest}`.",
-            )
-        return secret
-    if kind == "env":
-        if rest not in environ:
-            raise McpFault(
-                f"Server {server}: the environment has no {rest} for {name}.",
-                hint=f"Set {rest} before you start Patina.",
-            )
-        return environ[rest]
-    return _key_file(server, name, expanded(rest, environ))
-
-
-def _key_file(server: str, name: str, path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_KEY_FILE + 1)
-        if len(content) > _LARGEST_KEY_FILE:
-            raise ValueError("it is too large for a key")
-        return content.decode().strip()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        found = keys.resolve(value)
+    except ConfigFault as fault:
+        failure = fault.failure
         raise McpFault(
-            f"Server {server}: the key file {path} for {name} cannot be read: {reason}.",
-            hint="Check the path after `keyfile:` in the server's settings.",
+            f"Server {server} cannot be given {name}. {failure.message}",
+            hint=failure.hint,
+            code=failure.code,
         ) from None
+    if found is not None:
+        return found
+    if kind == "secret":
+        raise McpFault(
+            f"Server {server}: there is no secret {rest} for {name}.",
+            hint=f"Keep it with `patina keys set {rest}`.",
+        )
+    if kind == "env":
+        raise McpFault(
+            f"Server {server}: the environment has no {rest} for {name}.",
+            hint=f"Set {rest} before you start Patina, or write it into its .env file.",
+        )
+    raise McpFault(
+        f"Server {server}: the key file {rest} for {name} is empty.",
+        hint="Write the key into it.",
+    )
 
 
 def expanded(path: str, environ: Mapping[str, str]) -> Path:

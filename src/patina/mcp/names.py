@@ -10,20 +10,11 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from patina.model.chat import split_tool_name
+
 LONGEST: Final = 64
 _ILLEGAL: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _HASHES: Final = (8, 16, 32)
-
-
-def split(name: str) -> tuple[str, str]:
-    """Return (server, tool) of `server.tool`: the first dot parts them.
-
-    Raises `ValueError` where there is no dot, or nothing before or after it.
-    """
-    server, dot, tool = name.partition(".")
-    if not (server and dot and tool):
-        raise ValueError(f"{name!r} is not a server and a tool with a dot between")
-    return server, tool
 
 
 def alias(name: str, level: int = 0) -> str:
@@ -31,7 +22,7 @@ def alias(name: str, level: int = 0) -> str:
 
     A higher `level` (up to 3) makes the hash longer; from 1 on the alias is never plain.
     """
-    server, tool = split(name)
+    server, tool = split_tool_name(name)
     plain = f"{server}__{tool}"
     legal = _ILLEGAL.sub("_", plain)
     # Only then does the first "__" part server and tool for certain.

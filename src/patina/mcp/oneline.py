@@ -120,7 +120,7 @@ def _words(line: str | Sequence[str]) -> list[str]:
     if line.lstrip().startswith(("{", "[")):
         raise UsageFault(
             "That is JSON, not a command or an address.",
-            hint="Save it to a file and use `patina mcp import FILE`.",
+            hint="Give the command that stands in it: patina mcp add NAME -- COMMAND ARGS…",
         )
     try:
         return shlex.split(line)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from patina.mcp.files import private_folder
 from patina.mcp.text import shortened, visible
 
 LARGEST: Final = 1024 * 1024
@@ -97,7 +98,7 @@ class ServerLog:
     def _open(self) -> None:
         if self._file is not None:
             self._file.close()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self._path.parent)
         size = self._path.stat().st_size if self._path.exists() else 0
         if size > LARGEST // 2:
             self._path.replace(self._path.with_name(self._path.name + ".1"))

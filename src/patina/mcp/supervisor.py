@@ -21,7 +21,7 @@ from patina.mcp.transport import Command, open_stdio
 from patina.mcp.trust import Trust
 from patina.model.faults import McpFault, PermissionFault, UsageFault
 from patina.model.settings import ServerSettings
-from patina.ports.keys import Keys
+from patina.ports.keys import References
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult
@@ -53,7 +53,7 @@ class Supervisor:
         self,
         servers: Mapping[str, ServerSettings],
         *,
-        keys: Keys,
+        keys: References,
         environ: Mapping[str, str],
         data: Path,
         state: Path,
@@ -292,7 +292,7 @@ class Supervisor:
         if binary is None:
             search = environment.search_path(settings, self._environ)
             raise no_program(server, settings, search)
-        own = environment.own(server, settings, self._environ, self._keys)
+        own = environment.own(server, settings, self._keys)
         return Command(
             server,
             (binary, *settings.args),

@@ -98,7 +98,8 @@ class Toolset:
             raise McpFault(
                 f"The tool {tool.name} was not called: its server changed its definition since "
                 "the model was told of it.",
-                hint=f"`patina mcp review {tool.server}` shows what changed.",
+                hint=f"`patina mcp tools {tool.server} --json` shows what it is now; a new "
+                "question tells the model.",
             )
         return definition
 

@@ -15,6 +15,7 @@ from patina.mcp.diagnosis import not_started
 from patina.mcp.link import Link, load_sdk
 from patina.mcp.server_log import ServerLog
 from patina.mcp.text import command_line, shortened, visible
+from patina.mcp.wire import Wire
 
 if TYPE_CHECKING:
     from mcp.shared.message import SessionMessage
@@ -73,6 +74,7 @@ class _StdioLink(Link):
         super().__init__(command_line(command.argv))
         self._process = process
         self._log = ServerLog(command.log, command.secrets)
+        self._wire = Wire(command.server, command.secrets)
         self._log.note(f"started as process {process.pid}: {self.tried}")
         self._rubbish: list[str] = []
         self._second = 0.0
@@ -105,6 +107,7 @@ class _StdioLink(Link):
                     if message is None:
                         self._refuse(line)
                     elif hasattr(message.message, "id") or self._in_measure():
+                        self._wire.received(line)
                         await self._deliver(message)
         except (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError, OSError):
             pass
@@ -155,7 +158,9 @@ class _StdioLink(Link):
         assert stdin is not None
         try:
             async for message in self._departures:
-                await stdin.send(encode(message))
+                line = encode(message)
+                self._wire.sent(line)
+                await stdin.send(line)
         except (anyio.ClosedResourceError, anyio.BrokenResourceError, OSError):
             # Alive, perhaps, but deaf: an answer would never come.
             self._fault = "closed its input"

@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Struct
 
 from patina.mcp import environment
-from patina.mcp.definitions import replace
 from patina.mcp.diagnosis import program
+from patina.mcp.files import replace
 from patina.mcp.text import command_line, visible
 from patina.model.faults import PermissionFault, StoreFault, UsageFault
 from patina.model.settings import ServerSettings
@@ -178,7 +178,6 @@ class Trust:
 
     def _write(self, servers: dict[str, _Consent]) -> None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             replace(self._path, msgspec.json.encode(_TrustFile(servers=servers)))
         except OSError as error:
             raise StoreFault(

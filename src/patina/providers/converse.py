@@ -71,7 +71,11 @@ class Exchange(Protocol):
 async def converse(
     http: HttpClient, exchange: Exchange, retries: Retries, clock: Clock, silence: float
 ) -> AsyncGenerator[StreamEvent, None]:
-    """Send the request and yield its events, ending in exactly one terminal one."""
+    """Send the request and yield its events, ending in exactly one terminal one.
+
+    `silence` is the seconds without a byte, and those without an event, after which it fails;
+    where both come one after the other, that is at most twice as long.
+    """
     while True:
         sent = exchange.outgoing()
         reader: Reader | None = None
@@ -85,17 +89,26 @@ async def converse(
                 head = response
                 if 200 <= response.status < 300:
                     reader = exchange.reader()
+                    heard = clock.monotonic()
                     async with aclosing(response.chunks()) as chunks:
                         async for chunk in chunks:
-                            for event in reader.feed(chunk):
+                            events = reader.feed(chunk)
+                            for event in events:
                                 yield event
                             if reader.ended:
                                 with anyio.move_on_after(_LAST_BYTES):
                                     await anext(chunks, None)
                                 break
+                            # The client bounds the silence between bytes; comments and empty
+                            # deltas are bytes, but no answer.
+                            now = clock.monotonic()
+                            if events:
+                                heard = now
+                            elif now - heard > silence:
+                                raise TransportError("timeout", f"nothing new for {silence:g} s")
                     last = reader.finish()
                 else:
-                    body = await response.read(ERROR_LIMIT)
+                    body = await _refusal(response, clock, silence)
                     refusal = exchange.refused(response.status, response.headers, body)
                     if refusal is None:
                         continue
@@ -115,6 +128,18 @@ async def converse(
         assert isinstance(end, Finished | Failed)
         yield end
         return
+
+
+async def _refusal(response: Response, clock: Clock, silence: float) -> bytes:
+    """Return what comes of an error's body in `silence` seconds, at most `ERROR_LIMIT` bytes."""
+    began = clock.monotonic()
+    body = bytearray()
+    async with aclosing(response.chunks()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) >= ERROR_LIMIT or clock.monotonic() - began > silence:
+                break
+    return bytes(body[:ERROR_LIMIT])
 
 
 def _lost(exchange: Exchange, head: Response | None, error: TransportError) -> Failure:

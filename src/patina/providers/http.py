@@ -6,7 +6,7 @@ a key never goes where it was not meant to go. httpcore2 is imported with the fi
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -26,6 +26,7 @@ ERROR_LIMIT: Final = 64 * 1024
 BODY_LIMIT: Final = 16 * 1024 * 1024
 _KEEP_ALIVE: Final = 60.0
 _PIECE: Final = 64 * 1024
+_SLOWEST_LINE: Final = 16 * 1024  # bytes per second
 
 Headers = Sequence[tuple[str, str]]
 
@@ -95,10 +96,14 @@ async def _inflate(body: AsyncGenerator[bytes, None], encoding: str) -> AsyncGen
 
 
 class HttpClient:
-    """Pools of connections, one for each way of connecting. Close it with `aclose`."""
+    """Pools of connections, one for each way of connecting. Close it with `aclose`.
 
-    def __init__(self, proxies: Proxies = Proxies()) -> None:  # noqa: B008 - frozen
+    `ca_file` holds the certificates (PEM) to trust in place of the system's, "" is the system's.
+    """
+
+    def __init__(self, proxies: Proxies = Proxies(), ca_file: str = "") -> None:  # noqa: B008 - frozen
         self._proxies = proxies
+        self._ca_file = ca_file
         self._pools: dict[tuple[bool, str], httpcore2.AsyncConnectionPool] = {}
         self._tls: ssl.SSLContext | None = None
 
@@ -120,11 +125,13 @@ class HttpClient:
     ) -> AsyncIterator[Response]:
         """Send a request and give its answer as soon as its head is there.
 
-        `silence` is the seconds without a byte allowed; connecting has 10 of them at most. Leaving
-        the block before the body's end closes the connection. Raises `TransportError`, also for
+        `silence` is the seconds without a byte allowed; connecting has 10 of them at most. The
+        head as a whole has so long too, and the time that a slow line needs for `body`. Leaving the
+        block before the body's end closes the connection. Raises `TransportError`, also for
         what goes wrong while the body is read inside the block, and `ValueError` for a bad URL.
         """
         address = parse_url(url)
+        import anyio
         import httpcore2
 
         from patina.providers.transport import TRANSPORT_ERRORS, translate
@@ -138,23 +145,24 @@ class HttpClient:
         )
         fields = [("Host", address.authority), ("Accept-Encoding", "identity"), *headers]
         encoded = [(name.encode("ascii"), value.encode("ascii")) for name, value in fields]
+        opening = self._pool(address).stream(
+            method,
+            target,
+            headers=encoded,
+            content=body,
+            extensions={
+                "timeout": {"connect": connect, "pool": connect, "read": silence, "write": silence}
+            },
+        )
+        longest = 2 * connect + silence + len(body or b"") / _SLOWEST_LINE
         begun = False
         try:
-            async with self._pool(address).stream(
-                method,
-                target,
-                headers=encoded,
-                content=body,
-                extensions={
-                    "timeout": {
-                        "connect": connect,
-                        "pool": connect,
-                        "read": silence,
-                        "write": silence,
-                    }
-                },
-            ) as raw:
-                begun = True
+            async with AsyncExitStack() as stack:
+                with anyio.move_on_after(longest):
+                    raw = await stack.enter_async_context(opening)
+                    begun = True
+                if not begun:
+                    raise TransportError("timeout", f"no head of an answer within {longest:g} s")
                 yield Response(raw)
         except TRANSPORT_ERRORS as error:
             raise translate(error, begun=begun) from error
@@ -180,10 +188,22 @@ class HttpClient:
 
     def _context(self) -> "ssl.SSLContext":
         if self._tls is None:
+            self._tls = self._make_context()
+        return self._tls
+
+    def _make_context(self) -> "ssl.SSLContext":
+        if not self._ca_file:
             import httpcore2
 
-            self._tls = httpcore2.default_ssl_context()
-        return self._tls
+            return httpcore2.default_ssl_context()
+        import ssl
+
+        try:
+            return ssl.create_default_context(cafile=self._ca_file)
+        except OSError as error:  # also what is no certificate
+            reason = f"the certificates of SSL_CERT_FILE, {self._ca_file}, cannot be used: "
+            reason += error.strerror or str(error)
+            raise TransportError("network", reason, unsent=True) from None
 
     def _make_pool(self, *, tls: bool, proxy: str) -> "httpcore2.AsyncConnectionPool":
         import httpcore2

@@ -8,6 +8,7 @@ from patina.model.faults import ConfigFault
 from patina.ports.keys import Keys
 
 MAX_KEYFILE = 100_000
+_ALONE = "Name a file that holds the key alone."
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -94,11 +95,11 @@ def read_keyfile(path: str) -> str:
     except OSError as error:
         raise ConfigFault(
             f"The key file {file} cannot be read: {error.strerror}.",
-            hint="Name a file that holds the key alone.",
+            hint=_ALONE,
         ) from None
     if len(content) > MAX_KEYFILE:
-        raise ConfigFault(f"The key file {file} is too large to be a key.")
+        raise ConfigFault(f"The key file {file} is too large to be a key.", hint=_ALONE)
     try:
         return content.decode().strip()
     except UnicodeDecodeError:
-        raise ConfigFault(f"The key file {file} does not hold text.") from None
+        raise ConfigFault(f"The key file {file} does not hold text.", hint=_ALONE) from None
