@@ -384,3 +384,67 @@ def test_two_processes_do_not_answer_in_one_conversation_at_once(openai: str) ->
     slow.communicate(timeout=60)
     assert other.returncode == 2
     assert "answering" in json.loads(other.stdout)["error"]["message"]
+
+
+def test_what_an_earlier_turn_left_is_no_part_of_this_answer(openai: str) -> None:
+    slow = subprocess.Popen(
+        [sys.executable, "-m", "patina", "ask", "slowly", "-m", "openai/gpt-4o"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    wait_for_item("chk")
+    slow.kill()
+    slow.wait(60)
+    done = patina("ask", "hello", "-c", "--json")
+    assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout)["message"]["text"] == "Hi there, wörld 😀!"
+    (transcript,) = transcripts()
+    kept = [i for i in lines(transcript.read_text("utf-8")) if i["k"] == "msg" and i.get("partial")]
+    assert len(kept) == 1
+
+
+def test_a_large_text_is_whole_for_every_reader(tmp_path: Path) -> None:
+    large = "".join(f"line {n} of a large file\n" for n in range(30_000))
+    (tmp_path / "large.txt").write_text(large, "utf-8")
+    asked = ("ask", "-m", "demo/demo", "hi", "-f", str(tmp_path / "large.txt"))
+    session = json.loads(patina(*asked, "--json").stdout)["session_id"]
+    shown = json.loads(patina("sessions", "show", session, "--json").stdout)
+    assert large in shown["messages"][0]["text"]
+
+
+def test_a_large_answer_is_printed_once_and_whole() -> None:
+    """The demo repeats what it is told: a way to a large answer."""
+    large = "word " * 80_000
+    streamed = patina("ask", "-m", "demo/demo", stdin=large)
+    at_once = patina("ask", "-m", "demo/demo", "--no-stream", stdin=large)
+    as_json = patina("ask", "-m", "demo/demo", "--json", stdin=large)
+    text = json.loads(as_json.stdout)["message"]["text"]
+    assert streamed.stdout == at_once.stdout
+    assert streamed.stdout.rstrip("\n") == text.rstrip("\n")
+
+
+@pytest.mark.parametrize("style", ["--json", "--events"])
+@pytest.mark.parametrize("wrong", [["--approve", "maybe"], ["--approve", "start:ghost"], []])
+def test_a_failure_before_the_question_is_the_same_object(style: str, wrong: list[str]) -> None:
+    words = ["hi"] if wrong else []
+    done = patina("ask", *words, *wrong, style)
+    assert done.returncode == 2
+    last = json.loads(done.stdout.splitlines()[-1])
+    answer = last if style == "--json" else last["result"]
+    assert answer["error"]["kind"] == "usage"
+    assert set(answer) >= {"session_id", "message", "tool_calls", "usage", "cost", "stop_reason"}
+
+
+def test_a_prompt_that_is_no_utf_8_is_mended() -> None:
+    if sys.platform == "win32":
+        pytest.skip("arguments are text there")
+    command = [sys.executable, "-m", "patina", "ask", "-m", "demo/demo", b"caf\xe9"]
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "caf\ufffd" in done.stdout.decode("utf-8")
+
+
+def test_no_server_named_is_not_every_server() -> None:
+    done = patina("ask", "hi", "-m", "demo/demo", "--mcp", "")
+    assert done.returncode == 2
+    assert "--no-tools" in done.stderr

@@ -523,7 +523,10 @@ def test_a_person_answers_for_a_call(capsys: Capture) -> None:  # C-17
             assert "Allow tool?" in asked
             assert "text: over here" in asked
             assert "session" not in asked
-            screen.type(f"x\n{key}\n")
+            screen.type("x\n")
+            screen.see("Type one of the letters")
+            screen.see("[D] Deny")
+            screen.type(f"{key}\n")
             assert screen.end() == code
             assert ("over here\r\n" in screen.shown.rpartition("Deny")[2]) is (code == 0)
 

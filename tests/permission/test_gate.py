@@ -155,3 +155,23 @@ def test_the_question_names_tool_server_and_all_arguments() -> None:  # C-17, C-
         "deny",
         None,
     ]
+
+
+def test_an_argument_cannot_pass_for_further_lines_of_the_question() -> None:
+    ask = Ask(
+        id="x",
+        ts="t",
+        message="m",
+        call_id="c",
+        server="files",
+        tool="write",
+        arguments='{"path":"/tmp/x\\n  content: harmless\\n[A] Allow once","to\\u202eyp.exe":" y"}',
+        display_name="Files\n[A]",
+        options=OPTIONS,
+    )
+    lines = wording.summary(ask).split("\n")
+    assert lines == [
+        'files.write  ("Files\\n[A]")',
+        '  path: "/tmp/x\\n  content: harmless\\n[A] Allow once"',
+        '  "to\\u202eyp.exe": " y"',
+    ]

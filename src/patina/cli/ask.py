@@ -6,9 +6,10 @@ from typing import Literal
 
 import click
 
-from patina.cli.context import Context, context
+from patina.cli.context import context
 from patina.model.faults import UsageFault
 from patina.model.options import TurnOptions
+from patina.model.parts import well_formed
 
 Style = Literal["text", "json", "events"]
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -77,40 +78,59 @@ def ask(
     from patina.cli.asking import Question
     from patina.cli.running import run_question
 
-    if sum((bool(session), last, bool(fork), no_save)) > 1:
-        raise UsageFault("Of --session, --continue, --fork and --no-save only one can be given.")
-    if as_json and events:
-        raise UsageFault("--json and --events cannot be combined.", hint="Choose one of them.")
-    if mcp is not None and no_tools:
-        raise UsageFault("--mcp and --no-tools contradict each other.", hint="Choose one.")
-    servers = tuple(name.strip() for name in mcp.split(",") if name.strip()) if mcp else None
-    question = Question(
-        prompt=_whole_prompt(prompt),
-        files=files,
-        session=session or "",
-        last=last,
-        fork=fork or "",
-        model=model,
-        system=system,
-        options=TurnOptions(
-            temperature=temperature,
-            max_tokens=max_tokens,
-            servers=() if no_tools else servers,
-            max_replies=max_turns,
-        ),
-        timeout=timeout,
-    )
+    def question() -> Question:
+        if sum((bool(session), last, bool(fork), no_save)) > 1:
+            raise UsageFault(
+                "Of --session, --continue, --fork and --no-save only one can be given."
+            )
+        if as_json and events:
+            raise UsageFault("--json and --events cannot be combined.", hint="Choose one of them.")
+        return Question(
+            prompt=_whole_prompt(prompt),
+            files=files,
+            session=session or "",
+            last=last,
+            fork=fork or "",
+            model=model,
+            system=system,
+            options=TurnOptions(
+                temperature=temperature,
+                max_tokens=max_tokens,
+                servers=_servers(mcp, no_tools=no_tools),
+                max_replies=max_turns,
+            ),
+            timeout=timeout,
+        )
+
     style: Style = "json" if as_json else "events" if events else "text"
-    run: Context = context(ctx)
     return run_question(
-        run, question, approve, style=style, stream=not no_stream, quiet=quiet, save=not no_save
+        context(ctx),
+        question,
+        approve,
+        style=style,
+        stream=not no_stream,
+        quiet=quiet,
+        save=not no_save,
     )
+
+
+def _servers(mcp: str | None, *, no_tools: bool) -> tuple[str, ...] | None:
+    """Return the servers whose tools are offered; None is all. Raises `UsageFault`."""
+    if mcp is None:
+        return () if no_tools else None
+    if no_tools:
+        raise UsageFault("--mcp and --no-tools contradict each other.", hint="Choose one.")
+    names = tuple(name.strip() for name in mcp.split(",") if name.strip())
+    if not names:
+        raise UsageFault("--mcp names no server.", hint="For no tools at all say --no-tools.")
+    return names
 
 
 def _whole_prompt(words: tuple[str, ...]) -> str:
     """Return piped text, then the words of the command line. Raises `UsageFault` without either."""
-    prompt = " ".join(words).strip()
-    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
+    # What is no UTF-8 comes with halves of characters in it; no file and no endpoint takes them.
+    prompt = well_formed(" ".join(words)).strip()
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else well_formed(sys.stdin.read()).strip()
     whole = f"{piped}\n\n{prompt}" if piped and prompt else piped or prompt
     if not whole:
         raise UsageFault(

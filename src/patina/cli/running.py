@@ -1,10 +1,11 @@
 """From the flags of a command to a running app, and from its end to an exit code."""
 
 import gc
+import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -15,7 +16,10 @@ from patina.cli.asking import Asking, Question
 from patina.cli.context import Context
 from patina.cli.errors import show_failure
 from patina.cli.sinks import EventsSink, JsonSink, Sink, TextSink
-from patina.permission.approvals import parse_approvals
+from patina.cli.summary import Summary
+from patina.model.chat import split_tool_name
+from patina.model.faults import Fault, UsageFault
+from patina.permission.approvals import Approvals, parse_approvals
 
 T = TypeVar("T")
 
@@ -23,8 +27,10 @@ T = TypeVar("T")
 def setup_of(run: Context, approve: str = "ask", *, save: bool = True) -> Setup:
     """Return what an app of this command is built from. Raises `Fault`s of flags and settings."""
     approvals = parse_approvals(approve)
+    configured = run.load()
+    _check_names(approvals, configured.settings.mcp_servers)
     return Setup(
-        configured=run.load(),
+        configured=configured,
         paths=run.paths,
         environ=run.environment.process,
         keys=run.resolver,
@@ -35,6 +41,16 @@ def setup_of(run: Context, approve: str = "ask", *, save: bool = True) -> Setup:
     )
 
 
+def _check_names(approvals: Approvals, servers: Collection[str]) -> None:
+    """Raise `UsageFault` where an approval names a server that is not there: a slip of the pen."""
+    named = approvals.start | {split_tool_name(tool)[0] for tool in approvals.tools}
+    for name in sorted(named - set(servers)):
+        raise UsageFault(
+            f"--approve names the MCP server {name}, which is not configured.",
+            hint=f"Configured are: {', '.join(servers) or 'none'}.",
+        )
+
+
 def run_app(
     setup: Setup, body: Callable[[App], Awaitable[T]], *, model: str = "", discover: bool = True
 ) -> T:
@@ -43,14 +59,39 @@ def run_app(
     `discover` says whether model servers of this machine are looked for where nothing is
     configured; `model` is the one that was asked for by name.
     """
+    ended: list[int] = []
+    faults: list[Fault] = []
 
-    async def main() -> T:
-        ready = await with_local_providers(setup, model) if discover else setup
-        async with open_app(ready) as app:
-            return await body(app)
+    async def main() -> T | None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_watch_end, tasks.cancel_scope, ended)
+            try:
+                ready = await with_local_providers(setup, model) if discover else setup
+                async with open_app(ready) as app:
+                    return await body(app)
+            except Fault as fault:
+                faults.append(fault)  # the task group would wrap it
+            finally:
+                tasks.cancel_scope.cancel()
+        return None
 
     _collect_garbage()
-    return anyio.run(main)
+    result = anyio.run(main)
+    if faults:
+        raise faults[0]
+    if ended:
+        raise SystemExit(128 + ended[0])
+    return cast("T", result)
+
+
+async def _watch_end(scope: anyio.CancelScope, ended: list[int]) -> None:
+    """Leave in good order, servers ended and transcripts whole, when the system says so."""
+    if sys.platform == "win32":
+        return
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+        async for number in signals:
+            ended.append(number)
+            scope.cancel()
 
 
 @contextmanager
@@ -59,6 +100,13 @@ def open_in_thread(setup: Setup, model: str = "") -> Iterator[tuple[BlockingPort
 
     `model` is the one that was asked for by name.
     """
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    if sys.platform != "win32":
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, end)
     _collect_garbage()
     with start_blocking_portal("asyncio") as portal:
         ready = portal.call(with_local_providers, setup, model)
@@ -74,7 +122,7 @@ def _collect_garbage() -> None:
 
 def run_question(
     run: Context,
-    question: Question,
+    question: Callable[[], Question],
     approve: str,
     *,
     style: Literal["text", "json", "events"],
@@ -82,7 +130,10 @@ def run_question(
     quiet: bool = False,
     save: bool = True,
 ) -> int:
-    """Ask one question, show it in `style`, and return the exit code."""
+    """Ask one question, show it in `style`, and return the exit code.
+
+    In JSON a failure is the same object, whether it came before the question was asked or after.
+    """
     sinks: dict[str, Callable[[], Sink]] = {
         "text": lambda: TextSink(stream=stream, quiet=quiet),
         "json": JsonSink,
@@ -90,11 +141,21 @@ def run_question(
     }
 
     async def body(app: App) -> int:
-        asking = Asking(app, question, sinks[style](), quiet=quiet)
+        asking = Asking(app, asked, sinks[style](), quiet=quiet)
         code = await asking.run()
         if style == "text" and asking.summary.error is not None:
             sys.stdout.flush()
             show_failure(asking.summary.error, run)
         return code
 
-    return run_app(setup_of(run, approve, save=save), body, model=question.model or "")
+    try:
+        asked = question()
+        setup = setup_of(run, approve, save=save)
+        return run_app(setup, body, model=asked.model or "")
+    except Fault as fault:
+        if style == "text":
+            raise
+        failed = Summary("")
+        failed.fail(fault.failure)
+        sinks[style]().finish(failed, 0)
+        return fault.exit_code

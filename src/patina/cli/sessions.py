@@ -8,7 +8,9 @@ import click
 
 from patina.cli.context import Context, context
 from patina.cli.output import print_json, print_listing
+from patina.engine.large import whole_items
 from patina.model.faults import UsageFault
+from patina.model.items import Leaf
 from patina.model.tree import Tree
 from patina.store.journal import FileJournal
 from patina.views.conversation import Row, rows
@@ -94,7 +96,10 @@ def show(
             transcript = await journal.read(conversation)
         else:
             transcript = await journal.tail(conversation, last)
-        tree = Tree(transcript.items)
+            if any(isinstance(item, Leaf) for item in transcript.items):
+                # The branch that was chosen may begin before the tail.
+                transcript = await journal.read(conversation)
+        tree = Tree(await whole_items(transcript.items, journal))
         if branch is not None and branch not in tree:
             raise UsageFault(
                 f"This conversation has no item {branch}.",

@@ -18,6 +18,7 @@ from patina.cli.output import print_listing
 from patina.cli.sinks import TextSink
 from patina.model.chat import ModelRef
 from patina.model.faults import EXIT_OK, Fault, UsageFault
+from patina.model.items import Leaf
 from patina.model.tree import Tree
 from patina.ports.journal import Summary
 from patina.providers.catalog import DEMO
@@ -50,6 +51,7 @@ class Talk:
         self._model = model  # what the next message asks for; None leaves it to the conversation
         self._current = ""  # the conversation's
         self._session = ""
+        self._asked = False  # a question of an earlier time is still open
         self._told: set[str] = set()
         self._code = EXIT_OK
         self._terminal = sys.stdin.isatty() and sys.stdout.isatty()
@@ -89,7 +91,12 @@ class Talk:
 
     def _show_end(self) -> None:
         transcript = self._portal.call(self._app.journal.tail, self._session, SHOWN_AT_RESUME)
+        if any(isinstance(item, Leaf) for item in transcript.items):
+            # The branch that was chosen may begin before the tail.
+            transcript = self._portal.call(self._app.journal.read, self._session)
         tree = Tree(transcript.items)
+        opened = tree.open_calls()
+        self._asked = opened is not None and opened.waiting()
         shown = rows(tree)
         answers = [row.name for row in shown if row.kind == "assistant"]
         self._current = tree.fact("model") or (answers[-1] if answers else "")
@@ -121,6 +128,9 @@ class Talk:
             "/new": lambda _: self._new(),
         }
         self._portal.call(self._app.supervisor.start_background)
+        if self._asked:
+            asking = self._asking(Question(prompt="", session=self._session))
+            self._finish(asking, self._portal.start_task_soon(asking.resume))
         while (text := self._message()) is not None:
             word, _, rest = text.partition(" ")
             if word in ("/quit", "/exit"):
@@ -200,10 +210,15 @@ class Talk:
             return None
 
     def _say(self, text: str) -> None:
-        question = Question(prompt=text, session=self._session, model=self._model)
+        asking = self._asking(Question(prompt=text, session=self._session, model=self._model))
+        self._finish(asking, self._portal.start_task_soon(asking.run))
+
+    def _asking(self, question: Question) -> Asking:
         sink = TextSink(stream=True, quiet=False)
-        asking = Asking(self._app, question, sink, signals=False, told=self._told)
-        future = self._portal.start_task_soon(asking.run)
+        return Asking(self._app, question, sink, signals=False, told=self._told)
+
+    def _finish(self, asking: Asking, future: "Future[int]") -> None:
+        """Wait for the end of an answer, and say what went wrong."""
         code = self._wait(future, lambda: self._portal.call(asking.interrupt))
         summary = asking.summary
         if summary.error is not None:

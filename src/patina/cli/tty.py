@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from typing import Final, TextIO
 
 import anyio
@@ -27,9 +28,10 @@ class Person:
 
     async def ask(self, question: str) -> str:
         """Print `question` and return the line that is typed; "" at the end of the input."""
+        assert self._input is not None
+        _forget_typed(self._input)
         sys.stderr.write(question)
         sys.stderr.flush()
-        assert self._input is not None
         if sys.platform == "win32":
             # A console cannot be waited for: a cancelled read takes the next line with it.
             return await anyio.to_thread.run_sync(self._input.readline, abandon_on_cancel=True)
@@ -63,3 +65,13 @@ def _controlling_terminal() -> TextIO | None:
         return open(_DEVICE, encoding="utf-8")  # noqa: PTH123 - open while the process lives
     except OSError:
         return None
+
+
+def _forget_typed(terminal: TextIO) -> None:
+    """Drop what was typed before the question was there to be read: it is no answer to it."""
+    if sys.platform == "win32":
+        return
+    import termios
+
+    with suppress(termios.error, OSError, ValueError):
+        termios.tcflush(terminal, termios.TCIFLUSH)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from patina.model.codec import Unknown
 from patina.model.faults import StoreFault
 from patina.model.items import AnyItem, Message, Result
-from patina.model.parts import Part, ResultPart, Text, ToolCall
+from patina.model.parts import Part, ResultPart, Text, ToolCall, well_formed
 from patina.ports.journal import Journal
 
 MESSAGE_BYTES: Final = 256 * 1024
@@ -51,15 +51,6 @@ def _writable(part: AnyPart) -> AnyPart:
         if size > ARGUMENT_BYTES:
             return replace(part, arguments=f'"{size} bytes of arguments: too many, not kept"')
     return part
-
-
-def well_formed(text: str) -> str:
-    """Return `text` without halves of characters, which no file and no endpoint takes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 async def whole(

@@ -64,3 +64,12 @@ ResultPart = Text | Image | File
 def text_of(parts: tuple[Part, ...] | tuple[ResultPart, ...]) -> str:
     """Return the words of `parts`, without thinking, images and tool calls."""
     return "".join(part.text for part in parts if isinstance(part, Text))
+
+
+def well_formed(text: str) -> str:
+    """Return `text` without halves of characters, which no file and no endpoint takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -19,16 +19,28 @@ def summary(ask: Ask) -> str:
 
     Text from a model: a front end passes it through the sanitiser of its sink.
     """
-    lines = [f"{ask.server}.{ask.tool}  ({ask.display_name})"]
+    lines = [f"{ask.server}.{ask.tool}  ({_on_one_line(ask.display_name)})"]
     try:
         arguments = msgspec.json.decode(ask.arguments)
     except msgspec.DecodeError:
-        return "\n".join([*lines, f"  {ask.arguments}"])
+        return "\n".join([*lines, f"  {_on_one_line(ask.arguments)}"])
     if isinstance(arguments, dict):
-        for name, value in arguments.items():
-            text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-            lines.append(f"  {name}: {text}")
+        lines += [f"  {_on_one_line(name)}: {_value(value)}" for name, value in arguments.items()]
     return "\n".join(lines)
+
+
+def _value(value: object) -> str:
+    return _on_one_line(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _on_one_line(text: str) -> str:
+    """Return `text`, as JSON where it could be taken for further lines or hides something."""
+    if text.isprintable() and text == text.strip():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in msgspec.json.encode(text).decode()
+    )
 
 
 def choices(ask: Ask) -> str:

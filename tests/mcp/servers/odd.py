@@ -59,7 +59,7 @@ def call(identifier: object, params: Json) -> None:
     elif MODE == "nonsense":
         send({"id": identifier, "result": {"content": "not a list"}})
         return
-    elif MODE == "hang":
+    elif MODE in ("hang", "stubborn_hang"):
         return
     elif MODE == "changing":
         send({"method": "notifications/tools/list_changed"})
@@ -83,7 +83,7 @@ def before() -> None:
         sys.stdout.flush()
         sys.stdout.buffer.write(b"\xff\xfe not even text\n")
         sys.stdout.buffer.flush()
-    if MODE == "stubborn":
+    if MODE in ("stubborn", "stubborn_hang"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if MODE in ("children", "leaves_children"):
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -94,7 +94,7 @@ def before() -> None:
         for number in range(200):
             print(f"line {number} " + "y" * 20_000, file=sys.stderr)
         print(f"the secret is {os.environ['API_KEY']}", file=sys.stderr, flush=True)
-    if MODE == "starts":
+    if MODE in ("starts", "stubborn_hang"):
         with (PLACE / "starts").open("a") as file:
             file.write(f"{os.getpid()}\n")
 
@@ -130,7 +130,7 @@ def main() -> None:
             sys.exit(1)
         elif identifier is not None:
             send({"id": identifier, "error": {"code": -32601, "message": "unknown"}})
-    if MODE == "stubborn":
+    if MODE in ("stubborn", "stubborn_hang"):
         threading.Event().wait(600)
 
 
