@@ -438,7 +438,8 @@ def test_a_failure_before_the_question_is_the_same_object(style: str, wrong: lis
 def test_a_prompt_that_is_no_utf_8_is_mended() -> None:
     if sys.platform == "win32":
         pytest.skip("arguments are text there")
-    command = [sys.executable, "-m", "patina", "ask", "-m", "demo/demo", b"caf\xe9"]
+    prompt = os.fsdecode(b"caf\xe9")
+    command = [sys.executable, "-m", "patina", "ask", "-m", "demo/demo", prompt]
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "caf\ufffd" in done.stdout.decode("utf-8")
@@ -448,3 +449,29 @@ def test_no_server_named_is_not_every_server() -> None:
     done = patina("ask", "hi", "-m", "demo/demo", "--mcp", "")
     assert done.returncode == 2
     assert "--no-tools" in done.stderr
+
+
+def test_a_model_that_nobody_chose_is_named(openai: str) -> None:
+    picked = patina("ask", "hello")
+    assert "openai/gpt-5.2 answers: no default_model is set." in picked.stderr
+    assert "answers:" not in patina("ask", "hello", "-q").stderr
+    assert "answers:" not in patina("ask", "hello", "-m", "openai/gpt-4o").stderr
+    assert "answers:" not in patina("ask", "hello", "-c").stderr
+
+
+def test_closed_outputs_are_nobodys_trouble() -> None:
+    if sys.platform == "win32":
+        pytest.skip("a POSIX shell closes them")
+    command = f'"{sys.executable}" -m patina ask -m demo/demo hi'
+    for closing in (">&-", "2>&-", ">&- 2>&-"):
+        done = subprocess.run(
+            f"{command} {closing}", shell=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        assert done.returncode == 0, done.stderr
+        assert b"went wrong" not in done.stderr
+
+
+def test_a_command_without_its_verb_explains_itself() -> None:
+    done = patina("mcp")
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: patina mcp")

@@ -31,7 +31,7 @@ from patina.model.chat import Failed, Finished, StreamEvent
 from patina.model.settings import ProviderKind
 from patina.ports.provider import Driver
 from patina.providers.demo import DemoDriver
-from patina.providers.scripted import Gate, ScriptedDriver, call, fail, say, think
+from patina.providers.scripted import Pause, ScriptedDriver, call, fail, say, think
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +57,7 @@ async def over_http(kind: ProviderKind, handler: Handler) -> AsyncIterator[Scene
 
 @asynccontextmanager
 async def scripted(*steps: object) -> AsyncIterator[Scene]:
-    driver = ScriptedDriver([cast("Sequence[StreamEvent | Gate]", steps)] * 3)
+    driver = ScriptedDriver([cast("Sequence[StreamEvent | Pause]", steps)] * 3)
     yield Scene(driver, lambda: driver.running == 0)
 
 
@@ -97,7 +97,7 @@ STAYING: dict[str, Scenery] = {
     "openai": lambda: over_http("openai", _stays),
     "azure": lambda: over_http("azure_openai", _stays),
     "compatible": lambda: over_http("openai_compatible", _stays),
-    "scripted": lambda: scripted(*say("one ", "two "), Gate.closed()),
+    "scripted": lambda: scripted(*say("one ", "two "), Pause.closed()),
 }
 
 

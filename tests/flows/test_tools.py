@@ -15,7 +15,7 @@ from patina.model.parts import Text, text_of
 from patina.model.settings import ChatSettings, PermissionRule, PermissionSettings
 from patina.permission.approvals import parse_approvals
 from patina.permission.gate import PolicyGate
-from patina.providers.scripted import Gate, Step
+from patina.providers.scripted import Pause, Step
 
 pytestmark = pytest.mark.anyio
 
@@ -317,7 +317,7 @@ async def test_an_interruption_during_a_question_answers_its_call() -> None:
 
 
 async def test_an_interruption_while_the_model_speaks_keeps_what_it_said() -> None:
-    async with world([*says("Hello")[:1], Gate.closed()]) as w:
+    async with world([*says("Hello")[:1], Pause.closed()]) as w:
         conversation = w.send("go")
         await w.until(events.TextDelta)
         w.engine.submit(await interrupted(conversation))
@@ -328,7 +328,7 @@ async def test_an_interruption_while_the_model_speaks_keeps_what_it_said() -> No
 
 
 async def test_closing_the_engine_ends_its_turns_in_good_order() -> None:
-    async with world([*says("Hello")[:1], Gate.closed()]) as w:
+    async with world([*says("Hello")[:1], Pause.closed()]) as w:
         conversation = w.send("go")
         await w.until(events.TextDelta)
     answer = (await w.tree(conversation)).path()[-1]

@@ -19,7 +19,7 @@ from patina.model.parts import Image, Text, Thinking, text_of
 from patina.model.settings import PermissionRule, PermissionSettings
 from patina.permission.gate import PolicyGate
 from patina.ports.journal import Appended, Transcript
-from patina.providers.scripted import Gate, ScriptedDriver, Step
+from patina.providers.scripted import Pause, ScriptedDriver, Step
 from patina.store.journal import FileJournal
 from patina.store.memory import MemoryJournal
 
@@ -100,7 +100,7 @@ async def test_an_interruption_while_a_conversation_is_loaded_ends_the_turn() ->
 
 
 async def test_messages_that_wait_are_given_back_by_an_interruption() -> None:
-    gate = Gate.closed()
+    gate = Pause.closed()
     async with world([TextDelta("a"), gate]) as w:
         conversation = w.send("first")
         await reached(gate.reached)
@@ -209,7 +209,7 @@ class Defect(MemoryJournal):
 
 
 async def test_a_defect_in_one_conversation_does_not_reach_another() -> None:
-    gate, journal = Gate.closed(), Defect()
+    gate, journal = Pause.closed(), Defect()
     async with world([TextDelta("a"), gate, TextDelta("b")], journal=journal) as w:
         good = w.send("go")
         await reached(gate.reached)
@@ -239,7 +239,7 @@ async def test_facts_can_change_while_the_conversation_is_loaded_for_a_turn() ->
 
 
 async def test_what_another_process_writes_during_a_turn_is_seen_by_the_next() -> None:
-    gate, journal = Gate.closed(), MemoryJournal()
+    gate, journal = Pause.closed(), MemoryJournal()
     async with world([TextDelta("a"), gate], says("b"), journal=journal) as w:
         conversation = w.send("one")
         await reached(gate.reached)

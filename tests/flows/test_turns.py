@@ -21,7 +21,7 @@ from patina.model.faults import Failure
 from patina.model.ids import new_id
 from patina.model.parts import Text, Thinking, text_of
 from patina.model.usage import Usage
-from patina.providers.scripted import Gate, ScriptedDriver, Step
+from patina.providers.scripted import Pause, ScriptedDriver, Step
 
 pytestmark = pytest.mark.anyio
 
@@ -104,7 +104,7 @@ async def test_a_command_that_is_sent_twice_is_carried_out_once() -> None:
 
 
 async def test_a_message_that_arrives_during_a_turn_waits_for_its_end() -> None:
-    gate = Gate.closed()
+    gate = Pause.closed()
     async with world(gated(gate, "one"), says("two")) as w:
         conversation = w.send("first")
         await w.until(events.TextDelta)
@@ -125,12 +125,12 @@ async def test_a_message_that_arrives_during_a_turn_waits_for_its_end() -> None:
         ]
 
 
-def gated(gate: Gate, text: str) -> list[Step]:
+def gated(gate: Pause, text: str) -> list[Step]:
     return [TextDelta(text[:1]), gate, TextDelta(text[1:]), Finished("stop")]
 
 
 async def test_conversations_run_at_once_and_nothing_of_one_reaches_another() -> None:  # P-07
-    gates = [Gate.closed() for _ in range(20)]
+    gates = [Pause.closed() for _ in range(20)]
     async with world(*[gated(gate, f"answer {n}") for n, gate in enumerate(gates)]) as w:
         started: dict[str, int] = {}
         for n in range(20):
@@ -232,7 +232,7 @@ async def test_retries_are_told() -> None:
 
 
 async def test_what_streams_for_long_is_checkpointed_once_a_second() -> None:
-    gate = Gate.closed()
+    gate = Pause.closed()
     async with world(gated(gate, "long answer")) as w:
         conversation = w.send("go")
         await w.until(events.TextDelta)
@@ -318,7 +318,7 @@ async def test_a_fork_is_a_conversation_of_its_own() -> None:
 
 
 async def test_facts_change_during_a_turn() -> None:
-    gate = Gate.closed()
+    gate = Pause.closed()
     async with world(gated(gate, "one")) as w:
         conversation = w.send("first")
         await w.until(events.TextDelta)

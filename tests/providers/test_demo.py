@@ -13,7 +13,7 @@ from patina.model.chat import ChatMessage, ChatRequest, StreamEvent, ToolAnswer,
 from patina.model.items import CallStatus
 from patina.model.parts import Text, ToolCall
 from patina.providers.demo import DemoDriver, _pieces
-from patina.providers.scripted import Gate, ScriptedDriver, call, fail, say
+from patina.providers.scripted import Pause, ScriptedDriver, call, fail, say
 
 pytestmark = pytest.mark.anyio
 
@@ -142,7 +142,7 @@ async def test_a_script_is_played_in_order() -> None:
 
 
 async def test_a_gate_holds_until_it_is_opened() -> None:
-    gate = Gate.closed()
+    gate = Pause.closed()
     driver = ScriptedDriver([[*say("a"), gate, *say("b")]])
     events: list[StreamEvent] = []
 

@@ -75,18 +75,14 @@ def ask(
     Text that is piped in stands before PROMPT. Questions about tools go to the terminal; without
     one, a tool that needs an answer ends the run with exit code 4 and the flag to allow it.
     """
-    from patina.cli.asking import Question
+    from patina.cli.asking import Prompt
     from patina.cli.running import run_question
 
-    def question() -> Question:
-        if sum((bool(session), last, bool(fork), no_save)) > 1:
-            raise UsageFault(
-                "Of --session, --continue, --fork and --no-save only one can be given."
-            )
-        if as_json and events:
-            raise UsageFault("--json and --events cannot be combined.", hint="Choose one of them.")
-        return Question(
-            prompt=_whole_prompt(prompt),
+    def asked() -> Prompt:
+        _only_one("--session, --continue, --fork and --no-save", session, last, fork, no_save)
+        _only_one("--json and --events", as_json, events)
+        return Prompt(
+            text=_whole_prompt(prompt),
             files=files,
             session=session or "",
             last=last,
@@ -105,13 +101,19 @@ def ask(
     style: Style = "json" if as_json else "events" if events else "text"
     return run_question(
         context(ctx),
-        question,
+        asked,
         approve,
         style=style,
         stream=not no_stream,
         quiet=quiet,
         save=not no_save,
     )
+
+
+def _only_one(flags: str, *given: object) -> None:
+    """Raise `UsageFault` where more than one of the flags was given."""
+    if sum(map(bool, given)) > 1:
+        raise UsageFault(f"Of {flags} only one can be given.")
 
 
 def _servers(mcp: str | None, *, no_tools: bool) -> tuple[str, ...] | None:

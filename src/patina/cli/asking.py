@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from patina.assembly.app import App
 from patina.cli.attachments import attach
 from patina.cli.consent import allow_start
+from patina.cli.result import AskResult
 from patina.cli.sinks import Sink
-from patina.cli.summary import Summary
 from patina.cli.tty import Person
 from patina.engine.large import whole_items
 from patina.model import commands, events
@@ -38,10 +38,10 @@ from patina.views.terminal_text import safe_text
 _LIMIT_REASONS: Final = ("max_turns", "tool_calls_limit")
 
 
-class Question(Struct, frozen=True, kw_only=True):
+class Prompt(Struct, frozen=True, kw_only=True):
     """What the flags of `ask` say. `session`, `fork` are ids or unique prefixes."""
 
-    prompt: str
+    text: str
     files: tuple[Path, ...] = ()
     session: str = ""
     last: bool = False
@@ -56,72 +56,75 @@ class Asking:
     """Asks one question in an open app and shows what comes in `sink`.
 
     `signals` says whether Ctrl+C is watched for here; that is only possible in the main thread.
-    `told` are servers that the person was told of already, and hears those that are told of now.
+    `told` are servers that the person was told of already, and hears those that are told of now;
+    `greeted` says that the model was named.
     """
 
     def __init__(
         self,
         app: App,
-        question: Question,
+        prompt: Prompt,
         sink: Sink,
         *,
         quiet: bool = False,
         signals: bool = True,
         told: set[str] | None = None,
+        greeted: bool = False,
     ) -> None:
         self._app = app
-        self._question = question
+        self._prompt = prompt
         self._sink = sink
         self._quiet = quiet
         self._signals = signals
         self._told = set[str]() if told is None else told
+        self._greeted = greeted
         self._person: Person | None = None
         self._conversation = new_id()
         self._verdict: Failure | None = None  # why we ended the turn, where it was we
         self._interrupted = False
         self._ours = False  # our turn has begun
-        self.summary = Summary(self._conversation)
+        self.result = AskResult(self._conversation)
 
     async def run(self) -> int:
-        """Return the exit code. Raises nothing but cancellation: a fault goes into the summary."""
+        """Return the exit code. Raises nothing but cancellation: a fault goes into the result."""
         began = time.monotonic()
         try:
             await self._prepare()
             await self._turn()
         except Fault as fault:
-            self.summary.fail(fault.failure)
+            self.result.fail(fault.failure)
         if self._verdict is not None:
-            self.summary.fail(self._verdict)
-        self._sink.finish(self.summary, int((time.monotonic() - began) * 1000))
+            self.result.fail(self._verdict)
+        self._sink.finish(self.result, int((time.monotonic() - began) * 1000))
         return self._exit_code()
 
     def _exit_code(self) -> int:
-        if self.summary.error is not None:
-            return exit_code(self.summary.error.kind)
-        if self._interrupted or self.summary.stop_reason == "cancelled":
+        if self.result.error is not None:
+            return exit_code(self.result.error.kind)
+        if self._interrupted or self.result.stop_reason == "cancelled":
             return EXIT_INTERRUPTED
-        return EXIT_ERROR if self.summary.stop_reason in _LIMIT_REASONS else EXIT_OK
+        return EXIT_ERROR if self.result.stop_reason in _LIMIT_REASONS else EXIT_OK
 
     async def _prepare(self) -> None:
         """Find or copy the conversation, and let a person allow what has to start."""
-        question, journal = self._question, self._app.journal
-        if question.session:
-            self._conversation = await journal.find(question.session)
-        elif question.last:
+        prompt, journal = self._prompt, self._app.journal
+        if prompt.session:
+            self._conversation = await journal.find(prompt.session)
+        elif prompt.last:
             newest = await journal.list(limit=1)
             if not newest:
                 raise UsageFault("There is no conversation to continue.", hint="Leave out -c.")
             self._conversation = newest[0].conversation
-        elif question.fork:
-            source = await journal.find(question.fork)
+        elif prompt.fork:
+            source = await journal.find(prompt.fork)
             fork = commands.ForkConversation(conversation=self._conversation, source=source)
             self._app.engine.submit(fork)
-        self.summary.session_id = self._conversation
+        self.result.session_id = self._conversation
         await self._consent()
 
     async def _consent(self) -> None:
         """Ask a person about servers that were never started; without one, say what is left out."""
-        named = self._question.options.servers
+        named = self._prompt.options.servers
         trust = self._app.supervisor.trust
         for server in self._app.supervisor.waiting(named):
             if not trust.describe(server).binary:
@@ -144,7 +147,7 @@ class Asking:
 
     def _tell_left_out(self) -> None:
         """Say which of the chosen servers the model is not told of, and why."""
-        chosen, supervisor = self._question.options.servers, self._app.supervisor
+        chosen, supervisor = self._prompt.options.servers, self._app.supervisor
         for status in supervisor.status():
             server, settings = status.server, supervisor.servers[status.server]
             if chosen is None and (not settings.enabled or settings.connect == "manual"):
@@ -160,6 +163,17 @@ class Asking:
                 waiting = f"it is not ready yet ({status.text or status.state})."
                 self._leave_out(server, status.text if status.state == "error" else waiting)
 
+    def _name_model(self, event: events.TurnStarted) -> None:
+        """Say which model answers where nobody chose it."""
+        prompt, configured = self._prompt, self._app.setup.configured
+        chosen = prompt.model or prompt.session or prompt.last or prompt.fork
+        if chosen or self._quiet or self._greeted:
+            return
+        if configured.source("default_model").kind == "default":
+            model = safe_text(f"{event.provider}/{event.model}")
+            sys.stderr.write(f"{model} answers: no default_model is set.\n")
+            sys.stderr.flush()
+
     def _someone(self) -> Person:
         if self._person is None:
             self._person = Person()
@@ -170,17 +184,17 @@ class Asking:
             conversation=self._conversation,
             message_id=new_id(),
             parts=await self._parts(),
-            model=self._question.model,
-            system=self._question.system,
-            options=self._question.options,
+            model=self._prompt.model,
+            system=self._prompt.system,
+            options=self._prompt.options,
         )
         await self._follow(message)
 
     async def resume(self) -> int:
         """Ask again what an earlier process left unanswered, and go on from there."""
-        self._conversation = self.summary.session_id = self._question.session
+        self._conversation = self.result.session_id = self._prompt.session
         await self._follow(commands.OpenConversation(conversation=self._conversation))
-        self._sink.finish(self.summary, 0)
+        self._sink.finish(self.result, 0)
         return self._exit_code()
 
     async def _follow(self, command: commands.SendMessage | commands.OpenConversation) -> None:
@@ -189,8 +203,8 @@ class Asking:
             self._app.engine.submit(command)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch_signals, tasks.cancel_scope)
-                if self._question.timeout is not None:
-                    tasks.start_soon(self._watch_time, self._question.timeout)
+                if self._prompt.timeout is not None:
+                    tasks.start_soon(self._watch_time, self._prompt.timeout)
                 async for event in subscription:
                     if await self._heard(event, tasks):
                         break
@@ -202,20 +216,22 @@ class Asking:
         What comes before our turn begins is an earlier turn that is being closed: it is among
         the events, but no part of this answer.
         """
-        self._ours = self._ours or isinstance(event, events.TurnStarted)
+        if isinstance(event, events.TurnStarted):
+            self._ours = True
+            self._name_model(event)
         if isinstance(event, events.ReplyStarted):
             self._tell_left_out()
         if self._sink.everything:
             self._sink.show(event)
         if self._ours:
             event = await self._whole(event)
-            self.summary.take(event)
+            self.result.take(event)
             if not self._sink.everything:
                 self._sink.show(event)
         if isinstance(event, events.PermissionAsked):
             tasks.start_soon(self._decide, event.item)
         elif isinstance(event, events.CommandFailed):
-            self.summary.fail(event.error)
+            self.result.fail(event.error)
         return isinstance(event, events.TurnEnded | events.CommandFailed)
 
     async def _whole(self, event: events.AnyEvent) -> events.AnyEvent:
@@ -226,8 +242,8 @@ class Asking:
         return event
 
     async def _parts(self) -> tuple[Part, ...]:
-        files = [await attach(path, self._app.journal.put_blob) for path in self._question.files]
-        return (*files, Text(self._question.prompt))
+        files = [await attach(path, self._app.journal.put_blob) for path in self._prompt.files]
+        return (*files, Text(self._prompt.text))
 
     async def _decide(self, ask: Ask) -> None:
         if not self._someone().present:

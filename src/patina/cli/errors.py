@@ -40,6 +40,9 @@ def show_error(error: BaseException, run: Context, *, as_json: bool = False) -> 
         return show_failure(error.failure, run, as_json=as_json)
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return EXIT_INTERRUPTED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        _say(error.format_message())
+        return EXIT_USAGE
     if isinstance(error, click.ClickException):
         show_failure(_usage_failure(error), run, as_json=as_json)
         return EXIT_USAGE

@@ -1,5 +1,6 @@
 """The table of commands, and which of them a command line means. Imports nothing heavy."""
 
+import os
 import sys
 
 # name: (module, attribute, what it does, group in the help)
@@ -90,6 +91,7 @@ def _split_leading(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def run(arguments: list[str]) -> int:
     """Run a command line, given without the program's name, and return the exit code."""
+    _open_closed_streams()
     _, rest = _split_leading(arguments)
     if rest in (["--help"], ["-h"]):
         sys.stdout.write(top_help())
@@ -105,6 +107,13 @@ def run(arguments: list[str]) -> int:
     finally:
         # Else the interpreter's end sweeps all that is left, which took a sixth of an `ask`.
         gc.freeze()
+
+
+def _open_closed_streams() -> None:
+    """A program that is started with an output closed has None there; nobody is to be told."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
 
 
 def _is_interactive() -> bool:

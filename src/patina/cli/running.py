@@ -12,11 +12,11 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from patina.assembly.app import App, Setup, open_app
 from patina.assembly.local import with_local_providers
-from patina.cli.asking import Asking, Question
+from patina.cli.asking import Asking, Prompt
 from patina.cli.context import Context
 from patina.cli.errors import show_failure
+from patina.cli.result import AskResult
 from patina.cli.sinks import EventsSink, JsonSink, Sink, TextSink
-from patina.cli.summary import Summary
 from patina.model.chat import split_tool_name
 from patina.model.faults import Fault, UsageFault
 from patina.permission.approvals import Approvals, parse_approvals
@@ -122,7 +122,7 @@ def _collect_garbage() -> None:
 
 def run_question(
     run: Context,
-    question: Callable[[], Question],
+    prompt: Callable[[], Prompt],
     approve: str,
     *,
     style: Literal["text", "json", "events"],
@@ -143,19 +143,19 @@ def run_question(
     async def body(app: App) -> int:
         asking = Asking(app, asked, sinks[style](), quiet=quiet)
         code = await asking.run()
-        if style == "text" and asking.summary.error is not None:
+        if style == "text" and asking.result.error is not None:
             sys.stdout.flush()
-            show_failure(asking.summary.error, run)
+            show_failure(asking.result.error, run)
         return code
 
     try:
-        asked = question()
+        asked = prompt()
         setup = setup_of(run, approve, save=save)
         return run_app(setup, body, model=asked.model or "")
     except Fault as fault:
         if style == "text":
             raise
-        failed = Summary("")
+        failed = AskResult("")
         failed.fail(fault.failure)
         sinks[style]().finish(failed, 0)
         return fault.exit_code

@@ -4,7 +4,7 @@ import sys
 from typing import Protocol
 
 from patina.cli.output import print_json
-from patina.cli.summary import Summary
+from patina.cli.result import AskResult
 from patina.model import events
 from patina.model.items import Message
 from patina.model.parts import text_of
@@ -24,7 +24,7 @@ class Sink(Protocol):
     def show(self, event: events.AnyEvent) -> None:
         """Show one event."""
 
-    def finish(self, summary: Summary, duration_ms: int) -> None:
+    def finish(self, result: AskResult, duration_ms: int) -> None:
         """Show how it ended."""
 
 
@@ -94,7 +94,7 @@ class TextSink:
             sys.stderr.write(f"{safe_text(text)}\n")
             sys.stderr.flush()
 
-    def finish(self, summary: Summary, duration_ms: int) -> None:
+    def finish(self, result: AskResult, duration_ms: int) -> None:
         """End the line; an error is told by the command's one error line."""
         self._end_line()
 
@@ -107,9 +107,9 @@ class JsonSink:
     def show(self, event: events.AnyEvent) -> None:
         """Show nothing yet."""
 
-    def finish(self, summary: Summary, duration_ms: int) -> None:
+    def finish(self, result: AskResult, duration_ms: int) -> None:
         """Print the object."""
-        print_json(summary.as_json(duration_ms), indent=False)
+        print_json(result.as_json(duration_ms), indent=False)
 
 
 class EventsSink:
@@ -126,12 +126,12 @@ class EventsSink:
         self._seq, self._ts = event.seq, event.ts
         print_json(event, indent=False)
 
-    def finish(self, summary: Summary, duration_ms: int) -> None:
+    def finish(self, result: AskResult, duration_ms: int) -> None:
         """Print the end."""
         end = events.AskFinished(
             seq=self._seq + 1,
             ts=self._ts,
-            conversation=summary.session_id,
-            result=summary.as_json(duration_ms),
+            conversation=result.session_id,
+            result=result.as_json(duration_ms),
         )
         print_json(end, indent=False)

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from anyio.from_thread import BlockingPortal
 
 from patina.assembly.app import App
-from patina.cli.asking import Asking, Question
+from patina.cli.asking import Asking, Prompt
 from patina.cli.context import Context
 from patina.cli.errors import show_failure
 from patina.cli.output import print_listing
@@ -129,7 +129,7 @@ class Talk:
         }
         self._portal.call(self._app.supervisor.start_background)
         if self._asked:
-            asking = self._asking(Question(prompt="", session=self._session))
+            asking = self._asking(Prompt(text="", session=self._session))
             self._finish(asking, self._portal.start_task_soon(asking.resume))
         while (text := self._message()) is not None:
             word, _, rest = text.partition(" ")
@@ -210,23 +210,23 @@ class Talk:
             return None
 
     def _say(self, text: str) -> None:
-        asking = self._asking(Question(prompt=text, session=self._session, model=self._model))
+        asking = self._asking(Prompt(text=text, session=self._session, model=self._model))
         self._finish(asking, self._portal.start_task_soon(asking.run))
 
-    def _asking(self, question: Question) -> Asking:
+    def _asking(self, prompt: Prompt) -> Asking:
         sink = TextSink(stream=True, quiet=False)
-        return Asking(self._app, question, sink, signals=False, told=self._told)
+        return Asking(self._app, prompt, sink, signals=False, told=self._told, greeted=True)
 
     def _finish(self, asking: Asking, future: "Future[int]") -> None:
         """Wait for the end of an answer, and say what went wrong."""
         code = self._wait(future, lambda: self._portal.call(asking.interrupt))
-        summary = asking.summary
-        if summary.error is not None:
-            show_failure(summary.error, self._run)
+        result = asking.result
+        if result.error is not None:
+            show_failure(result.error, self._run)
         self._code = code or self._code
-        if summary.provider:  # the turn began: the conversation is there and keeps its model
-            self._session = summary.session_id
-            self._current = self._model or f"{summary.provider}/{summary.model}"
+        if result.provider:  # the turn began: the conversation is there and keeps its model
+            self._session = result.session_id
+            self._current = self._model or f"{result.provider}/{result.model}"
             self._model = None
 
     def _wait(self, future: "Future[T]", interrupt: Callable[[], object]) -> T:

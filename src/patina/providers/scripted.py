@@ -21,7 +21,7 @@ from patina.model.chat import (
 from patina.model.faults import Failure, FaultKind
 
 
-class Gate(Struct, frozen=True, eq=False):
+class Pause(Struct, frozen=True, eq=False):
     """A place in a reply where the driver waits until the test says go on.
 
     `reached` is set when the driver gets there; set `passed` to let it go on.
@@ -31,12 +31,12 @@ class Gate(Struct, frozen=True, eq=False):
     passed: anyio.Event
 
     @classmethod
-    def closed(cls) -> "Gate":
+    def closed(cls) -> "Pause":
         """Return a new gate. Call it inside the event loop."""
         return cls(anyio.Event(), anyio.Event())
 
 
-Step = StreamEvent | Gate
+Step = StreamEvent | Pause
 Reply = Sequence[Step]
 Script = Reply | Callable[[ChatRequest], Reply]
 
@@ -72,7 +72,7 @@ def fail(kind: FaultKind, message: str = "The script says so.", hint: str = "") 
 class ScriptedDriver:
     """Plays one reply per request, in order. Implements `ports.provider.Driver`.
 
-    A reply is a sequence of events and gates, or a function from the request to one. A reply
+    A reply is a sequence of events and pauses, or a function from the request to one. A reply
     without a terminal event gets one: "tool_calls" after a tool call, else "stop". With no reply
     left the stream fails, so that a test sees what it did not foresee.
 
@@ -104,7 +104,7 @@ class ScriptedDriver:
         try:
             for step in steps:
                 await anyio.lowlevel.checkpoint()
-                if isinstance(step, Gate):
+                if isinstance(step, Pause):
                     step.reached.set()
                     await step.passed.wait()
                     continue

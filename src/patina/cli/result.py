@@ -11,7 +11,7 @@ from patina.model.parts import text_of
 from patina.model.usage import Usage
 
 
-class Summary:
+class AskResult:
     """Feed it the events of a turn with `take`; `as_json` is the object so far."""
 
     def __init__(self, session_id: str) -> None:
