@@ -50,7 +50,13 @@ def show_error(error: BaseException, run: Context, *, as_json: bool = False) -> 
         # Whoever read the output has left. The interpreter must not find out again at its end.
         _discard_stdout()
         return EXIT_ERROR
-    return show_failure(_defect(error, run), run, as_json=as_json)
+    code = show_failure(_defect(error, run), run, as_json=as_json)
+    if isinstance(error, OSError):
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _discard_stdout()  # it is the output that cannot be written; see above
+    return code
 
 
 def _first(error: BaseException) -> BaseException:
