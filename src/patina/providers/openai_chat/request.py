@@ -82,6 +82,9 @@ def messages_of(request: ChatRequest) -> list[Body]:
 
 def _assistant(message: ChatMessage) -> list[Body]:
     """The message with its calls. Thinking does not go back in this protocol."""
+    if len(message.parts) == 1 and type(message.parts[0]) is Text:  # nearly all: the short way
+        text = message.parts[0].text
+        return [{"role": "assistant", "content": text}] if text else []
     text = text_of(message.parts)
     calls = [
         {
@@ -134,6 +137,8 @@ def _answers(answers: Sequence[ToolAnswer], blobs: Mapping[str, bytes]) -> list[
 
 def _content(parts: Sequence[Part], blobs: Mapping[str, bytes]) -> str | list[Body]:
     """Text as a plain string, which every server takes; else a list of content parts."""
+    if len(parts) == 1 and type(parts[0]) is Text:  # nearly all: the short way
+        return parts[0].text
     content = [_part(part, blobs) for part in parts if isinstance(part, Text | Image | File)]
     if all(part["type"] == "text" for part in content):
         return "\n\n".join(part["text"] for part in content)
