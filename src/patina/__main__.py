@@ -1,5 +1,6 @@
 """The program. What needs no command is answered before anything else is imported."""
 
+import os
 import sys
 
 
@@ -9,7 +10,10 @@ def main() -> int:
     if arguments in (["--version"], ["-V"]):
         from patina import __version__
 
-        sys.stdout.write(f"patina {__version__}\n")
+        try:
+            os.write(1, f"patina {__version__}\n".encode())
+        except OSError:  # closed or full: nobody is to be told
+            return 1
         return 0
     from patina.cli.main import run
 

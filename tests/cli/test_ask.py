@@ -475,3 +475,36 @@ def test_a_command_without_its_verb_explains_itself() -> None:
     done = patina("mcp")
     assert done.returncode == 2
     assert done.stderr.startswith("Usage: patina mcp")
+
+
+def test_a_pipe_is_not_attached(tmp_path: Path) -> None:
+    if sys.platform == "win32":
+        pytest.skip("there are no named pipes in folders there")
+    os.mkfifo(tmp_path / "pipe")
+    done = patina("ask", "hi", "-m", "demo/demo", "-f", str(tmp_path / "pipe"))
+    assert done.returncode == 2
+    assert "is not a file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version"],
+        ["--help"],
+        ["config", "get", "--json"],
+        ["sessions", "show", "--json", "zzz"],
+        ["ask", "--json", "-m", "demo/demo", "hi"],
+    ],
+)
+def test_a_full_output_is_no_traceback(words: list[str]) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no full device here")
+    with full.open("wb") as output:
+        command = [sys.executable, "-m", "patina", *words]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, timeout=60
+        )
+    assert done.returncode in (1, 2)
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr

@@ -1,5 +1,6 @@
 """However a command is ended, short of kill -9, it leaves no server behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -82,4 +83,33 @@ def test_pressing_twice_does_not_leave_a_server(tmp_path: Path) -> None:
         screen.type(CTRL_C)
         screen.type(CTRL_C)
         assert screen.end() == 130
+    assert ends(pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_servers_are_closed_does_not_leave_one(number: int, tmp_path: Path) -> None:
+    add_stubborn(tmp_path)
+    command = [sys.executable, "-m", "patina", "mcp", "tools", "odd", "--refresh"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    pid = server(tmp_path)
+    assert process.stdout is not None
+    closed = threading.Event()
+    closed.wait(1.0)  # the listing is done by now; closing a stubborn server takes seconds
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode >= 0
+    assert ends(pid)
+
+
+def test_sigterm_during_an_answer_says_so_in_the_exit_code(tmp_path: Path) -> None:
+    add_stubborn(tmp_path)
+    command = [sys.executable, "-m", "patina", "ask", "use echo", "-m", "demo/demo"]
+    process = subprocess.Popen(
+        [*command, "--approve", "all", "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    pid = server(tmp_path)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert json.loads(out)["stop_reason"] == "cancelled"
     assert ends(pid)

@@ -7,12 +7,14 @@ import pytest
 from tests.flows.harness import calls, fake_tools, says, world
 
 from patina.engine.large import MESSAGE_BYTES, RESULT_BYTES, whole_items
-from patina.model import codec, items
-from patina.model.chat import ToolOutcome
+from patina.model import codec, commands, items
+from patina.model.chat import TextDelta, ThinkingDelta, ToolCallDelta, ToolOutcome
+from patina.model.ids import new_id
 from patina.model.parts import Text, text_of
 from patina.model.settings import PermissionRule, PermissionSettings
 from patina.permission.gate import PolicyGate
 from patina.ports.journal import Journal
+from patina.providers.scripted import Step
 
 pytestmark = pytest.mark.anyio
 
@@ -65,10 +67,44 @@ async def test_a_large_tool_result_is_in_a_blob_and_whole_for_the_model() -> Non
 
 
 async def test_what_is_small_enough_stays_in_its_line() -> None:
-    text = "x" * (MESSAGE_BYTES - 1)
+    text = "x" * (MESSAGE_BYTES - 100)
     async with world(says("ok")) as w:
         conversation = w.send(text)
         await w.turn(conversation)
         message = (await w.tree(conversation)).path()[0]
         assert isinstance(message, items.Message)
         assert message.parts == (Text(text),)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        [TextDelta("\x01" * 250_000)],
+        [ThinkingDelta("hm" * 800_000, 0), TextDelta("ok", 1)],
+        [ThinkingDelta("hm", 0, opaque="x" * 1_500_000), TextDelta("ok", 1)],
+        [ToolCallDelta(n, f"c{n}", "github__search", '"' + "x" * 250_000 + '"') for n in range(6)],
+    ],
+)
+async def test_whatever_a_model_says_is_kept_in_some_form(reply: list[Step]) -> None:
+    async with world(reply, says("ok")) as w:
+        conversation = w.send("go", max_replies=2)
+        ended = await w.turn(conversation)
+        assert ended.error is None
+        answers = [
+            item
+            for item in (await w.tree(conversation)).path()
+            if isinstance(item, items.Message) and item.role == "assistant"
+        ]
+        assert answers
+        await texts(w.services.journal, conversation)
+
+
+async def test_many_small_texts_are_kept_too() -> None:
+    async with world(says("ok"), says("ok")) as w:
+        conversation = new_id()
+        parts = tuple(Text(f"{n}:" + "x" * 1_900) for n in range(700))
+        message = commands.SendMessage(conversation=conversation, message_id=new_id(), parts=parts)
+        w.engine.submit(message)
+        assert (await w.turn(conversation)).error is None
+        assert w.driver.requests[0].messages[0].parts == parts
+        await texts(w.services.journal, conversation)

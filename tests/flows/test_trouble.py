@@ -12,7 +12,7 @@ from tests.flows.harness import calls, fake_tools, says, world
 from patina.engine.tool_step import AT_ONCE
 from patina.model import codec, commands, events, items
 from patina.model.chat import ChatRequest, StreamEvent, TextDelta, ThinkingDelta, ToolOutcome
-from patina.model.faults import StoreFault
+from patina.model.faults import StoreFault, UsageFault
 from patina.model.ids import new_id
 from patina.model.options import TurnOptions
 from patina.model.parts import Image, Text, Thinking, text_of
@@ -415,3 +415,50 @@ async def test_what_goes_wrong_in_the_body_is_not_wrapped() -> None:
     with pytest.raises(StoreFault):
         async with world():
             raise StoreFault("plain")
+
+
+async def test_a_command_that_was_refused_is_not_told_of_again() -> None:
+    gate = Pause.closed()
+    async with world([TextDelta("a"), gate]) as w:
+        conversation = w.send("first")
+        await reached(gate.reached)
+        refused = []
+        for _ in range(100):
+            message_id = new_id()
+            try:
+                w.send("more", conversation, message_id)
+            except UsageFault:
+                refused.append(message_id)
+        assert refused
+        w.engine.submit(interrupt(conversation))
+        await w.turn(conversation)
+        told = {event.ref for event in w.seen if isinstance(event, events.CommandFailed)}
+        assert len(told) == 100 - len(refused)
+        assert not told & set(refused)
+
+
+async def test_opening_right_after_the_first_message_finds_the_conversation() -> None:
+    for _ in range(20):
+        async with world(says("ok")) as w:
+            conversation = w.send("first")
+            for _ in range(5):
+                w.engine.submit(commands.OpenConversation(conversation=conversation))
+            await w.turn(conversation)
+            for _ in range(5):
+                if not [e for e in w.seen if isinstance(e, events.ConversationOpened)]:
+                    await w.until(events.ConversationOpened)
+            assert not [e for e in w.seen if isinstance(e, events.CommandFailed)]
+
+
+async def test_what_waits_when_the_engine_closes_is_carried_out() -> None:
+    async with world(says("ok")) as w:
+        conversation = w.send("first")
+        await w.turn(conversation)
+        w.engine.submit(commands.ChangeMeta(conversation=conversation, title="Late"))
+        heard = w.services.bus.subscribe(conversation)
+        reader = heard.__enter__()
+        w.engine.submit(commands.ChangeMeta(conversation=conversation, title="Later"))
+    told = list(iter(reader.take_nowait, None))
+    assert [e.item.title for e in told if isinstance(e, events.MetaChanged)] == ["Late", "Later"]
+    with pytest.raises(UsageFault, match="closing"):
+        w.send("after the end")

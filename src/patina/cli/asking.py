@@ -1,8 +1,9 @@
 """One question to a model, from command to exit code, over the engine's commands and events."""
 
-import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,7 @@ from patina.model.options import TurnOptions
 from patina.model.parts import Part, Text
 from patina.views.terminal_text import safe_text
 
+MANY: Final = 3  # servers that are told of one by one
 _LIMIT_REASONS: Final = ("max_turns", "tool_calls_limit")
 
 
@@ -52,10 +54,30 @@ class Prompt(Struct, frozen=True, kw_only=True):
     timeout: float | None = None
 
 
+class Signals:
+    """Who is to hear of a signal first; what nobody handles ends the app."""
+
+    def __init__(self) -> None:
+        self._handler: Callable[[int], bool] | None = None
+
+    def handled(self, number: int) -> bool:
+        """Hand a signal to the handler; whether it was handled."""
+        return self._handler is not None and self._handler(number)
+
+    @contextmanager
+    def handled_by(self, handler: Callable[[int], bool]) -> Iterator[None]:
+        """Let `handler` hear of signals while the body runs."""
+        self._handler = handler
+        try:
+            yield
+        finally:
+            self._handler = None
+
+
 class Asking:
     """Asks one question in an open app and shows what comes in `sink`.
 
-    `signals` says whether Ctrl+C is watched for here; that is only possible in the main thread.
+    `signals` is where Ctrl+C is heard of, which is only possible in the main thread.
     `told` are servers that the person was told of already, and hears those that are told of now;
     `greeted` says that the model was named.
     """
@@ -67,7 +89,7 @@ class Asking:
         sink: Sink,
         *,
         quiet: bool = False,
-        signals: bool = True,
+        signals: Signals | None = None,
         told: set[str] | None = None,
         greeted: bool = False,
     ) -> None:
@@ -75,7 +97,8 @@ class Asking:
         self._prompt = prompt
         self._sink = sink
         self._quiet = quiet
-        self._signals = signals
+        self._signals = signals or Signals()
+        self._signal = 0
         self._told = set[str]() if told is None else told
         self._greeted = greeted
         self._person: Person | None = None
@@ -102,7 +125,7 @@ class Asking:
         if self.result.error is not None:
             return exit_code(self.result.error.kind)
         if self._interrupted or self.result.stop_reason == "cancelled":
-            return EXIT_INTERRUPTED
+            return 128 + self._signal if self._signal else EXIT_INTERRUPTED
         return EXIT_ERROR if self.result.stop_reason in _LIMIT_REASONS else EXIT_OK
 
     async def _prepare(self) -> None:
@@ -126,6 +149,7 @@ class Asking:
         """Ask a person about servers that were never started; without one, say what is left out."""
         named = self._prompt.options.servers
         trust = self._app.supervisor.trust
+        waiting: list[str] = []
         for server in self._app.supervisor.waiting(named):
             if not trust.describe(server).binary:
                 continue  # consent is to a program, and there is none; it is told as left out
@@ -135,9 +159,24 @@ class Asking:
                     continue
             if named is not None:
                 raise trust.needed(server)
-            self._leave_out(
-                server, f"it was never allowed to start. Run `patina mcp trust {server}`."
+            waiting.append(server)
+        self._leave_out_unallowed(waiting)
+
+    def _leave_out_unallowed(self, servers: list[str]) -> None:
+        if len(servers) <= MANY:
+            for server in servers:
+                why = f"it may not start as it is configured. Run `patina mcp trust {server}`."
+                self._leave_out(server, why)
+            return
+        if not self._quiet:
+            first = ", ".join(servers[:MANY])
+            sys.stderr.write(
+                safe_text(
+                    f"Left out {len(servers)} MCP servers that may not start as they are "
+                    f"configured: {first}, … Run `patina mcp list` and `patina mcp trust NAME`.\n"
+                )
             )
+        self._told.update(servers)
 
     def _leave_out(self, server: str, why: str) -> None:
         if server not in self._told and not self._quiet:
@@ -199,10 +238,12 @@ class Asking:
 
     async def _follow(self, command: commands.SendMessage | commands.OpenConversation) -> None:
         """Submit what begins a turn, and show the turn to its end."""
-        with self._app.engine.subscribe(self._conversation) as subscription:
+        with (
+            self._signals.handled_by(self._on_signal),
+            self._app.engine.subscribe(self._conversation) as subscription,
+        ):
             self._app.engine.submit(command)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._watch_signals, tasks.cancel_scope)
                 if self._prompt.timeout is not None:
                     tasks.start_soon(self._watch_time, self._prompt.timeout)
                 async for event in subscription:
@@ -276,18 +317,13 @@ class Asking:
             )
         )
 
-    async def _watch_signals(self, waiting: anyio.CancelScope) -> None:
-        """End the turn in good order at the first Ctrl+C; after a second one, do not wait for it.
-
-        Servers are ended in either case.
-        """
-        if sys.platform == "win32" or not self._signals:
-            return  # there the interrupt cancels this task group, and the engine ends its turns
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for _ in signals:
-                if self._interrupted:
-                    waiting.cancel()
-                self.interrupt()
+    def _on_signal(self, number: int) -> bool:
+        """End the turn in good order at the first signal; leave a second one to the app."""
+        if self._signal:
+            return False
+        self._signal = number
+        self.interrupt()
+        return True
 
     def interrupt(self) -> None:
         """End the turn in good order; what arrived is kept."""

@@ -47,6 +47,10 @@ async def attach(path: Path, put_blob: PutBlob) -> Part:
 
 def _read(path: Path) -> bytes:
     try:
+        if not path.is_file():  # a pipe or a device may never end
+            raise UsageFault(
+                f"{path} is not a file.", hint="Check the path given to -f; pipe text into stdin."
+            )
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:

@@ -24,8 +24,12 @@ def show_failure(failure: Failure, run: Context, *, as_json: bool = False) -> in
     if as_json:
         from patina.cli.output import print_json
 
-        print_json({"error": {"kind": failure.kind, "message": message, "hint": hint}})
-    else:
+        try:
+            print_json({"error": {"kind": failure.kind, "message": message, "hint": hint}})
+        except OSError:
+            _discard_stdout()
+            as_json = False
+    if not as_json:
         _say(f"patina: {message}\n{hint}" if hint else f"patina: {message}")
     return exit_code(failure.kind)
 

@@ -91,11 +91,10 @@ def _split_leading(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def run(arguments: list[str]) -> int:
     """Run a command line, given without the program's name, and return the exit code."""
-    _open_closed_streams()
+    open_closed_streams()
     _, rest = _split_leading(arguments)
     if rest in (["--help"], ["-h"]):
-        sys.stdout.write(top_help())
-        return 0
+        return say(top_help())
     import gc
 
     # Nothing is garbage while modules load; `cli.running` turns collecting on for an app.
@@ -109,7 +108,19 @@ def run(arguments: list[str]) -> int:
         gc.freeze()
 
 
-def _open_closed_streams() -> None:
+def say(text: str) -> int:
+    """Print `text` and return the exit code: 1 where nobody takes it."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        # The interpreter tries again at its end, and must not complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def open_closed_streams() -> None:
     """A program that is started with an output closed has None there; nobody is to be told."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:

@@ -12,7 +12,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from patina.assembly.app import App, Setup, open_app
 from patina.assembly.local import with_local_providers
-from patina.cli.asking import Asking, Prompt
+from patina.cli.asking import Asking, Prompt, Signals
 from patina.cli.context import Context
 from patina.cli.errors import show_failure
 from patina.cli.result import AskResult
@@ -52,19 +52,26 @@ def _check_names(approvals: Approvals, servers: Collection[str]) -> None:
 
 
 def run_app(
-    setup: Setup, body: Callable[[App], Awaitable[T]], *, model: str = "", discover: bool = True
+    setup: Setup,
+    body: Callable[[App], Awaitable[T]],
+    *,
+    model: str = "",
+    discover: bool = True,
+    signals: Signals | None = None,
 ) -> T:
     """Run `body` in an app and return what it returns.
 
     `discover` says whether model servers of this machine are looked for where nothing is
-    configured; `model` is the one that was asked for by name.
+    configured; `model` is the one that was asked for by name. `signals` are for the body to
+    handle; what it does not handle ends the app.
     """
     ended: list[int] = []
     faults: list[Fault] = []
+    signals = signals or Signals()
 
     async def main() -> T | None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_watch_end, tasks.cancel_scope, ended)
+            tasks.start_soon(_watch_end, signals, tasks.cancel_scope, ended)
             try:
                 ready = await with_local_providers(setup, model) if discover else setup
                 async with open_app(ready) as app:
@@ -84,14 +91,19 @@ def run_app(
     return cast("T", result)
 
 
-async def _watch_end(scope: anyio.CancelScope, ended: list[int]) -> None:
-    """Leave in good order, servers ended and transcripts whole, when the system says so."""
+async def _watch_end(signals: Signals, scope: anyio.CancelScope, ended: list[int]) -> None:
+    """Leave in good order, servers ended and transcripts whole, when a signal says so.
+
+    One receiver until everything is closed: without it the system's own handling would end the
+    process in the middle of that.
+    """
     if sys.platform == "win32":
-        return
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
-        async for number in signals:
-            ended.append(number)
-            scope.cancel()
+        return  # there Ctrl+C cancels the main task, which leaves in the same order
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
+        async for number in received:
+            if not signals.handled(number):
+                ended.append(number)
+                scope.cancel()
 
 
 @contextmanager
@@ -140,8 +152,10 @@ def run_question(
         "events": EventsSink,
     }
 
+    signals = Signals()
+
     async def body(app: App) -> int:
-        asking = Asking(app, asked, sinks[style](), quiet=quiet)
+        asking = Asking(app, asked, sinks[style](), quiet=quiet, signals=signals)
         code = await asking.run()
         if style == "text" and asking.result.error is not None:
             sys.stdout.flush()
@@ -151,7 +165,7 @@ def run_question(
     try:
         asked = prompt()
         setup = setup_of(run, approve, save=save)
-        return run_app(setup, body, model=asked.model or "")
+        return run_app(setup, body, model=asked.model or "", signals=signals)
     except Fault as fault:
         if style == "text":
             raise

@@ -215,7 +215,7 @@ class Talk:
 
     def _asking(self, prompt: Prompt) -> Asking:
         sink = TextSink(stream=True, quiet=False)
-        return Asking(self._app, prompt, sink, signals=False, told=self._told, greeted=True)
+        return Asking(self._app, prompt, sink, told=self._told, greeted=True)
 
     def _finish(self, asking: Asking, future: "Future[int]") -> None:
         """Wait for the end of an answer, and say what went wrong."""

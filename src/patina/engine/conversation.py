@@ -55,7 +55,9 @@ class Conversation:
         self._waiting: deque[_Work] = deque()
         self._interruption: Interruption | None = None
         self._busy = False
-        self._finished = anyio.Event()
+        self._begun = anyio.Event()  # the running turn has its conversation loaded and begun
+        self._closing = False
+        self._ended = anyio.Event()
 
     def submit(self, command: commands.AnyCommand) -> None:
         """Take a command. Raises `UsageFault` where too many wait.
@@ -68,8 +70,6 @@ class Conversation:
             with self._told(command):
                 self._questions.take(command)
         else:
-            if isinstance(command, commands.SendMessage):
-                self._untaken.append(command)
             try:
                 self._send.send_nowait(command)
             except anyio.WouldBlock:
@@ -77,16 +77,23 @@ class Conversation:
                     "Too many commands wait for this conversation.",
                     hint="Wait until it has caught up, then try again.",
                 ) from None
+            if isinstance(command, commands.SendMessage):
+                self._untaken.append(command)
+
+    def close(self, reason: str) -> None:
+        """End the running turn in good order, give back messages, and carry out what else waits."""
+        self._closing = True
+        self.interrupt(reason)
+        self._send.close()
 
     def forget(self) -> None:
         """Drop the items from memory, unless something needs them. Grants stay."""
         if not self._busy and not self._loading.locked():
             self._recorder.replace(Tree(), "")
 
-    async def idle(self) -> None:
-        """Return once no turn runs or waits to run."""
-        while self._busy:
-            await self._finished.wait()
+    async def closed(self) -> None:
+        """Return once all that waited at `close` is carried out."""
+        await self._ended.wait()
 
     def interrupt(self, reason: str) -> None:
         """End the running turn in good order, and give back the messages that wait for its end."""
@@ -100,10 +107,13 @@ class Conversation:
 
     async def run(self) -> None:
         """Take commands until the host cancels."""
-        async with anyio.create_task_group() as tasks, self._send, self._receive:
-            async for command in self._receive:
-                with self._told(command):
-                    await self._carry_out(command, tasks)
+        try:
+            async with anyio.create_task_group() as tasks, self._send, self._receive:
+                async for command in self._receive:
+                    with self._told(command):
+                        await self._carry_out(command, tasks)
+        finally:
+            self._ended.set()
 
     @contextmanager
     def _told(self, command: commands.AnyCommand) -> Iterator[None]:
@@ -139,7 +149,7 @@ class Conversation:
         self._waiting.append(command)
         if not self._busy:
             self._busy = True
-            self._finished = anyio.Event()
+            self._begun = anyio.Event()
             tasks.start_soon(self._work)
 
     async def _work(self) -> None:
@@ -149,11 +159,11 @@ class Conversation:
                 await self._contained(self._waiting.popleft())
         finally:
             self._busy = False
-            self._finished.set()
 
     async def _contained(self, command: _Work) -> None:
         """Run one turn, which can be interrupted from its first moment on."""
         self._interruption = Interruption()
+        self._begun = anyio.Event()
         try:
             with self._told(command):
                 async with self._services.journal.turn(self.identifier):
@@ -163,6 +173,7 @@ class Conversation:
                         await self._resume(self._interruption)
         finally:
             self._interruption = None
+            self._begun.set()
 
     async def _load(self) -> None:
         """Read the transcript if anyone but us has written to it since. Needs `_loading`."""
@@ -214,6 +225,7 @@ class Conversation:
     async def _run(
         self, turn_id: str, model: ModelRef, options: TurnOptions, interruption: Interruption
     ) -> None:
+        self._begun.set()
         turn = Turn(
             self._services,
             self._recorder,
@@ -238,7 +250,7 @@ class Conversation:
             self._recorder.tell(ConversationOpened(title=title, damaged=self._damaged))
             for ask in self._questions.waiting():
                 self._recorder.tell(PermissionAsked(item=ask))
-        if not self._busy:
+        if not self._busy and not self._closing:
             self._enqueue(command, tasks)
 
     async def _resume(self, interruption: Interruption) -> None:
@@ -293,8 +305,10 @@ class Conversation:
 
         A turn has it loaded already; its tree must not be replaced under it.
         """
+        if self._busy:
+            await self._begun.wait()
         async with self._loading:
-            if not self._busy or self._recorder.tree.head is None:
+            if not self._busy:
                 await self._load()
             if self._recorder.tree.head is None:
                 raise UsageFault(

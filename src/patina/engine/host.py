@@ -27,6 +27,7 @@ class Engine:
         self._services = services
         self._conversations: dict[str, Conversation] = {}
         self._tasks = anyio.create_task_group()
+        self._closing = False
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -53,6 +54,8 @@ class Engine:
         Raises `UsageFault` where its conversation's id is none, or too many commands wait.
         """
         identifier = command.conversation
+        if self._closing:
+            raise UsageFault("Patina is closing.", hint="Start it again.")
         if not is_id(identifier):
             raise UsageFault(f"{identifier!r} is not the id of a conversation.")
         conversation = self._conversations.pop(identifier, None)
@@ -71,8 +74,9 @@ class Engine:
         return self._services.bus.subscribe(conversation, bound)
 
     async def _end_turns(self) -> None:
-        for conversation in self._conversations.values():
-            conversation.interrupt("Patina was closed.")
+        self._closing = True
+        for conversation in list(self._conversations.values()):
+            conversation.close("Patina was closed.")
         with anyio.move_on_after(CLOSING_SECONDS):
-            for conversation in self._conversations.values():
-                await conversation.idle()
+            for conversation in list(self._conversations.values()):
+                await conversation.closed()

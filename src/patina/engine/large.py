@@ -5,16 +5,17 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from patina.model.codec import Unknown
+from patina.model.codec import Unknown, encode_json
 from patina.model.faults import StoreFault
 from patina.model.items import AnyItem, Message, Result
-from patina.model.parts import Part, ResultPart, Text, ToolCall, well_formed
+from patina.model.parts import Part, ResultPart, Text, Thinking, ToolCall, well_formed
 from patina.ports.journal import Journal
 
 MESSAGE_BYTES: Final = 256 * 1024
 RESULT_BYTES: Final = 64 * 1024
-ARGUMENT_BYTES: Final = 256 * 1024
 BEGINNING: Final = 2_000  # characters
+LONGEST_ESCAPE: Final = 6  # bytes of JSON that one character can take
+CUT: Final = "\n[Cut here: too long to be kept.]"
 LOST: Final = "\n[The rest of this text is no longer there.]"
 
 AnyPart = TypeVar("AnyPart", Part, ResultPart)
@@ -22,34 +23,50 @@ StoredItem = TypeVar("StoredItem", bound=AnyItem | Unknown)
 
 
 async def put_away(parts: tuple[AnyPart, ...], journal: Journal, most: int) -> tuple[AnyPart, ...]:
-    """Return `parts` as they can be written: well-formed, the largest texts in blobs.
+    """Return `parts` as they can be written: well-formed, and of at most `most` bytes as JSON.
 
-    What stays inline has at most `most` bytes of text. Arguments of a tool call over
-    `ARGUMENT_BYTES` become a sentence that no schema takes, so that the model is told. Raises
+    While they have more, the largest gives way: a text goes into a blob; the arguments of a tool
+    call become a sentence that no schema takes, so that the model is told; thinking is cut. Raises
     `StoreFault` where a blob cannot be written.
     """
-    kept = [_writable(part) for part in parts]
-    sizes = {n: len(part.text.encode()) for n, part in enumerate(kept) if isinstance(part, Text)}
+    kept = [_well_formed(part) for part in parts]
+    if sum(map(_length, kept)) * LONGEST_ESCAPE < most:  # nearly always: the short way
+        return tuple(kept)
+    sizes = {number: len(encode_json(part)) for number, part in enumerate(kept)}
+    total = sum(sizes.values())
     for number in sorted(sizes, key=lambda n: -sizes[n]):
-        part = kept[number]
-        if sum(sizes.values()) <= most or not isinstance(part, Text) or part.blob is not None:
+        if total <= most:
             break
-        if len(part.text) <= BEGINNING:
-            break
-        blob = await journal.put_blob(part.text.encode())
-        kept[number] = Text(part.text[:BEGINNING], blob)
-        sizes[number] = BEGINNING
+        kept[number] = await _smaller(kept[number], journal)
+        total += len(encode_json(kept[number])) - sizes[number]
     return tuple(kept)
 
 
-def _writable(part: AnyPart) -> AnyPart:
+def _length(part: Part) -> int:
+    """Return the characters in `part` that a model, a tool or a person made."""
     if isinstance(part, Text):
-        text = well_formed(part.text)
-        return part if text is part.text else Text(text, part.blob)
-    if isinstance(part, ToolCall) and len(part.arguments) > ARGUMENT_BYTES // 4:
-        size = len(part.arguments.encode(errors="replace"))
-        if size > ARGUMENT_BYTES:
-            return replace(part, arguments=f'"{size} bytes of arguments: too many, not kept"')
+        return len(part.text)
+    if isinstance(part, Thinking):
+        return len(part.text) + len(part.signature or "") + len(part.opaque or "")
+    return len(part.arguments) if isinstance(part, ToolCall) else 0
+
+
+def _well_formed(part: AnyPart) -> AnyPart:
+    if not isinstance(part, Text):
+        return part
+    text = well_formed(part.text)
+    return part if text is part.text else Text(text, part.blob)
+
+
+async def _smaller(part: AnyPart, journal: Journal) -> AnyPart:
+    if isinstance(part, Text) and part.blob is None:
+        blob = await journal.put_blob(part.text.encode())
+        return Text(part.text[: min(BEGINNING, len(part.text) // 4)], blob)
+    if isinstance(part, ToolCall):
+        size = len(part.arguments)
+        return replace(part, arguments=f'"{size} characters of arguments: too many, not kept"')
+    if isinstance(part, Thinking):
+        return replace(part, text=part.text[:BEGINNING] + CUT, signature=None, opaque=None)
     return part
 
 
