@@ -2,7 +2,6 @@
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -35,16 +34,13 @@ def lmstudio(quiet: None) -> Iterator[ModelServer]:
 
 
 def test_nothing_runs(quiet: None) -> None:
-    began = time.monotonic()
     done = patina("ask", "hello", "--json")
-    took = time.monotonic() - began
     assert done.returncode == 3
     error = json.loads(done.stdout)["error"]
     assert error["kind"] == "auth"
     assert error["message"] == "No model provider is configured."
     assert "LM Studio" in error["hint"]
     assert "-m demo" in error["hint"]
-    assert took < 3  # the looking itself 0.3 s at most; the rest is the start of a process
 
 
 def test_one_runs_and_is_used(lmstudio: ModelServer, capsys: pytest.CaptureFixture[str]) -> None:

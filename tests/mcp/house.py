@@ -85,6 +85,11 @@ class House:
         """The process that was started last."""
         return int(self.log(server).rpartition("started as process ")[2].partition(":")[0])
 
+    def was_started(self, server: str) -> bool:
+        """Whether a process of the server was ever started."""
+        path = self.root / "state/logs/mcp" / f"{server}.log"
+        return path.exists() and "started as process " in path.read_text()
+
     def starts(self) -> int:
         """How often a server of the mode "starts" was started."""
         path = self.root / "starts"

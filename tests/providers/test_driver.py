@@ -460,7 +460,7 @@ async def test_cancelling_closes_the_connection(*, before_first: bool) -> None:
         await stream.receive()
 
     async with serving(handler) as server, driver_for(server.url) as driver:
-        with anyio.move_on_after(0.2) as scope:
+        with anyio.move_on_after(1) as scope:
             await ask(driver)
         assert scope.cancelled_caught
         with anyio.fail_after(5):
@@ -485,7 +485,7 @@ async def test_cancelling_in_a_tls_handshake_closes_the_connection() -> None:
         tasks.start_soon(listener.serve, connected)
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
         async with driver_for(f"https://127.0.0.1:{port}") as driver:
-            with anyio.move_on_after(0.3) as scope:
+            with anyio.move_on_after(1) as scope:
                 await ask(driver)
             assert scope.cancelled_caught
             with anyio.fail_after(5):
@@ -512,7 +512,7 @@ async def test_cancelling_while_waiting_to_retry() -> None:
         serving(always(refusal(503, {}))) as server,
         driver_for(server.url, clock=clock) as driver,
     ):
-        with anyio.move_on_after(0.2) as scope:
+        with anyio.move_on_after(1) as scope:
             await ask(driver)
         assert scope.cancelled_caught
         assert len(server.requests) == 1

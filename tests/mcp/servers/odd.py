@@ -60,6 +60,7 @@ def call(identifier: object, params: Json) -> None:
         send({"id": identifier, "result": {"content": "not a list"}})
         return
     elif MODE in ("hang", "stubborn_hang"):
+        (PLACE / "called").touch()
         return
     elif MODE == "changing":
         send({"method": "notifications/tools/list_changed"})
