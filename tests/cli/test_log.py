@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.support import home, patina
 
 from patina.assembly.log import KEPT_FILES, JsonLinesHandler, install_log, remove_log
 from patina.secrets.redact import Redactor
@@ -159,3 +160,24 @@ def test_a_full_disk_is_no_trouble(capsys: pytest.CaptureFixture[str]) -> None:
     handler.emit(logging.LogRecord("p", logging.INFO, "", 0, "x", None, None))
     handler.close()
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_log_tells_how_turns_went_and_not_what_was_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """M-29: enough to see what failed and when, without a word of the conversation."""
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    assert patina("ask", "a very private question", "-m", "openai/x").returncode == 3
+    assert patina("ask", "another private question", "-m", "demo/demo").returncode == 0
+    text = (home() / "state/logs/patina.log").read_text("utf-8")
+    records = [json.loads(line) for line in text.splitlines()]
+    ended = [record for record in records if record["msg"] == "turn ended"]
+    assert [record["level"] for record in ended] == ["warning", "info"]
+    assert ended[0]["data"]["kind"] == "network"
+    assert ended[1]["data"]["stop_reason"] == "stop"
+    assert [r["data"]["model"] for r in records if r["msg"] == "turn started"] == [
+        "openai/x",
+        "demo/demo",
+    ]
+    assert "private" not in text

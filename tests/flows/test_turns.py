@@ -7,7 +7,7 @@ import pytest
 from tests.flows.harness import World, says, world
 
 from patina.engine.host import KEPT
-from patina.model import commands, durable, events, items
+from patina.model import commands, events, items
 from patina.model.chat import (
     ChatRequest,
     Failed,
@@ -47,20 +47,6 @@ async def test_a_message_is_answered_and_everything_is_in_the_journal() -> None:
             ("user", "Hi"),
             ("assistant", "Hello you."),
         ]
-
-
-async def test_no_durable_event_comes_before_its_item_is_in_the_journal() -> None:
-    async with world(says("a"), says("b")) as w:
-        conversation = w.send("one")
-        for _ in range(2):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(w.turn, conversation)
-            kept = {item.id for item in (await w.services.journal.read(conversation)).items}
-            for event in w.seen:
-                if type(event) in durable.DURABLE:
-                    assert event.item.id in kept  # type: ignore[union-attr]
-            w.send("two", conversation)
-        await w.turn(conversation)
 
 
 async def test_sequence_numbers_ascend_over_all_conversations() -> None:

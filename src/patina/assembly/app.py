@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from msgspec import Struct
 
 from patina import __version__
+from patina.assembly.event_log import log_event
 from patina.billing.unmetered import Unmetered
 from patina.config.network import Network
 from patina.config.paths import Paths
@@ -73,7 +74,7 @@ async def open_app(setup: Setup) -> AsyncIterator[App]:
     """
     settings = setup.configured.settings
     clock = SystemClock()
-    bus = Bus(clock)
+    bus = Bus(clock, log_event)
     async with AsyncExitStack() as stack:
         journal: FileJournal | MemoryJournal = MemoryJournal()
         if setup.save:

@@ -111,7 +111,7 @@ def trust(ctx: click.Context, server: str, yes: bool) -> int:
         return EXIT_OK
     if not yes and not mcp_edit.confirm("Allow it to start?", f"patina mcp trust {server} --yes"):
         return EXIT_ERROR
-    mcp_edit.allow(run, known, server)
+    known.trust(server)
     return EXIT_OK
 
 

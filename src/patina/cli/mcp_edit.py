@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from patina.cli.context import Context
 from patina.cli.tty import Person
 from patina.config.keys import names_secret
-from patina.config.paths import private_folder
 from patina.config.save import remove_table, set_table
 from patina.mcp.diagnosis import program
 from patina.mcp.environment import binary
@@ -216,15 +215,8 @@ def save(run: Context, server: str, settings: ServerSettings, *, consent: bool) 
             err=True,
         )
     if consent and settings.transport == "stdio":
-        allow(run, _trust(run, server, settings), server)
+        _trust(run, server, settings).trust(server)
     return settings
-
-
-def allow(run: Context, trust: Trust, server: str) -> None:
-    """Keep the consent to start `server`. Raises `StoreFault`."""
-    with suppress(OSError):  # writing the consent says what is wrong
-        private_folder(run.paths.data)
-    trust.trust(server)
 
 
 def _trust(run: Context, server: str, settings: ServerSettings) -> Trust:

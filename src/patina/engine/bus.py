@@ -7,7 +7,7 @@ still run: it reads the journal again and goes on. Writers never wait for reader
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -130,10 +130,14 @@ class Subscription:
 
 
 class Bus:
-    """Where the engine speaks. One per engine."""
+    """Where the engine speaks. One per engine.
 
-    def __init__(self, clock: Clock) -> None:
+    `watch` hears every event but deltas, at once, and must not wait: it is for the log.
+    """
+
+    def __init__(self, clock: Clock, watch: Callable[[AnyEvent], None] | None = None) -> None:
         self._clock = clock
+        self._watch = watch
         self._seq = 0
         self._readers: list[Subscription] = []
         self._running: dict[str, str] = {}  # conversation -> the turn that runs in it
@@ -147,6 +151,8 @@ class Bus:
             self._running[event.conversation] = event.turn_id
         elif isinstance(event, TurnEnded):
             self._running.pop(event.conversation, None)
+        if self._watch is not None and not isinstance(event, _DELTAS):
+            self._watch(event)
         for reader in self._readers:
             reader.push(event)
 
