@@ -17,9 +17,9 @@ with atheris.instrument_imports(include=["patina"]):
     from tests.providers import wires
     from tests.providers.endpoint import HELLO, driver_for, endpoint_of, fold
 
+    from patina.model.sse import EventParser, EventTooLargeError
     from patina.providers import failures
     from patina.providers.chunking import ChunkJoiner
-    from patina.providers.sse import EventParser, EventTooLargeError
 
 ENDPOINT = endpoint_of("https://api.example.com/v1")
 Target = Callable[[bytes], None]

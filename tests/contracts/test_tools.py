@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import anyio
 import pytest
 
-from patina.mcp import fake, inprocess
+from patina.mcp import fake
 from patina.mcp.supervisor import Supervisor
 from patina.mcp.toolset import Toolset
+from patina.mcp.transports import inprocess
 from patina.model.faults import McpFault, UsageFault
 from patina.model.parts import Text
 from patina.model.settings import ServerSettings

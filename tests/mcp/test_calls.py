@@ -8,8 +8,8 @@ import anyio
 import pytest
 from tests.mcp.house import House, alive, found, tool_of, until
 
-from patina.mcp import inprocess
 from patina.mcp.toolset import Toolset
+from patina.mcp.transports import inprocess
 from patina.model.faults import McpFault, PermissionFault
 from patina.model.parts import Image, Text, text_of
 from patina.model.settings import ServerSettings

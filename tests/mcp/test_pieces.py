@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patina.mcp import inprocess
 from patina.mcp.results import LARGEST_IMAGE, outcome_of
 from patina.mcp.schema import Checker
 from patina.mcp.text import visible
+from patina.mcp.transports import inprocess
 from patina.model.faults import McpFault
 from patina.model.parts import Image, ResultPart, Text
 

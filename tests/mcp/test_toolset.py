@@ -9,8 +9,8 @@ import anyio
 import pytest
 from tests.mcp.house import House, found, until
 
-from patina.mcp import inprocess
 from patina.mcp.toolset import Toolset
+from patina.mcp.transports import inprocess
 from patina.model.faults import McpFault, PermissionFault, UsageFault
 from patina.model.parts import text_of
 from patina.model.settings import ServerSettings

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patina.model.sse import EventTooLargeError
 from patina.providers.lines import LineParser
-from patina.providers.sse import EventTooLargeError
 
 
 def parse(*chunks: bytes) -> list[bytes]:

@@ -17,8 +17,8 @@ from anyio.abc import TaskGroup
 
 from patina.mcp.definitions import Definition
 from patina.mcp.diagnosis import log_hint
-from patina.mcp.link import Link, Opener, load_sdk
 from patina.mcp.text import shortened, visible
+from patina.mcp.transports.link import Link, Opener, load_sdk
 from patina.model.faults import Failure, Fault, McpFault
 
 if TYPE_CHECKING:

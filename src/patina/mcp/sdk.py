@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from mcp import ClientSession, MCPError
 from patina import __version__
 from patina.mcp.definitions import Definition
-from patina.mcp.link import Link
+from patina.mcp.transports.link import Link
 from patina.model.faults import McpFault
 
 MOST_PAGES: Final = 500

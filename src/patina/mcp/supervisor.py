@@ -15,9 +15,9 @@ from patina.mcp import environment
 from patina.mcp.connection import CONNECT_WAIT, INSTALL_WAIT, LEGACY, Connection, State
 from patina.mcp.definitions import Definition, ToolListCache
 from patina.mcp.diagnosis import may_install, no_program
-from patina.mcp.link import Link, Opener
 from patina.mcp.server_log import log_path
-from patina.mcp.transport import Command, open_stdio
+from patina.mcp.transports.link import Link, Opener
+from patina.mcp.transports.stdio import Command, open_stdio
 from patina.mcp.trust import Trust
 from patina.model.faults import McpFault, PermissionFault, UsageFault
 from patina.model.settings import ServerSettings

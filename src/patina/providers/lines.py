@@ -4,7 +4,7 @@ Lines end in LF, a CR before it is white space to JSON, and empty lines are noth
 the other line ends of Unicode are data.
 """
 
-from patina.providers.sse import BOM, MAX_EVENT, EventTooLargeError, ServerSentEvent
+from patina.model.sse import BOM, MAX_EVENT, EventTooLargeError, ServerSentEvent
 
 
 class LineParser:

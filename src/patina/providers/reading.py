@@ -17,11 +17,11 @@ from patina.model.chat import (
 )
 from patina.model.faults import Failure
 from patina.model.ids import new_id
+from patina.model.sse import BOM, EventParser, EventTooLargeError, ServerSentEvent
 from patina.model.usage import Usage
 from patina.providers import failures
 from patina.providers.endpoint import Endpoint
 from patina.providers.http import BODY_LIMIT
-from patina.providers.sse import BOM, EventParser, EventTooLargeError, ServerSentEvent
 from patina.providers.text import SurrogateJoiner
 from patina.providers.trouble import TransportError
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 from patina.model.chat import Finished, TextDelta, ThinkingDelta, ToolCallDelta
 from patina.model.items import StopReason
 from patina.model.parts import Citation
+from patina.model.sse import ServerSentEvent
 from patina.model.usage import Usage
 from patina.providers import failures
 from patina.providers.anthropic.events import Delta, Event, decode
@@ -17,7 +18,6 @@ from patina.providers.endpoint import Endpoint
 from patina.providers.lenient import UnreadableError, count, decode_json, mapping, sequence, text
 from patina.providers.reading import StreamReader, beginning
 from patina.providers.seal import seal
-from patina.providers.sse import ServerSentEvent
 
 _REASONS: Final[dict[str, StopReason]] = {
     "end_turn": "stop",

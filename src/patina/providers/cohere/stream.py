@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from patina.model.chat import Finished, TextDelta, ThinkingDelta, ToolCallDelta
 from patina.model.items import StopReason
 from patina.model.parts import well_formed
+from patina.model.sse import ServerSentEvent
 from patina.model.usage import Usage
 from patina.providers import failures
 from patina.providers.cohere.chunks import Call, Delta, Event, Message, call_of, decode
@@ -17,7 +18,6 @@ from patina.providers.endpoint import Endpoint
 from patina.providers.lenient import UnreadableError, count, mapping, sequence, text
 from patina.providers.reading import StreamReader, beginning
 from patina.providers.seal import seal
-from patina.providers.sse import ServerSentEvent
 
 WIRE: Final = "cohere"
 PLAN: Final = "plan"

@@ -4,7 +4,7 @@ When an answer breaks off, the endpoint writes its error as bare JSON after the 
 without "data:". The standard has such lines ignored, and the answer would just seem cut.
 """
 
-from patina.providers.sse import EventParser, ServerSentEvent
+from patina.model.sse import EventParser, ServerSentEvent
 
 
 class GoogleEvents(EventParser):

@@ -13,6 +13,7 @@ from patina.model.chat import Finished, StreamEvent, TextDelta, ThinkingDelta, T
 from patina.model.faults import Failure
 from patina.model.items import StopReason
 from patina.model.parts import Citation
+from patina.model.sse import ServerSentEvent
 from patina.model.usage import Usage
 from patina.providers import failures
 from patina.providers.endpoint import Endpoint
@@ -30,7 +31,6 @@ from patina.providers.google.events import GoogleEvents
 from patina.providers.google.signatures import UNSIGNED, Signed
 from patina.providers.lenient import UnreadableError, count, mapping, text
 from patina.providers.reading import StreamReader, beginning
-from patina.providers.sse import ServerSentEvent
 
 _REASONS: Final[dict[str, StopReason]] = {
     "stop": "stop",

@@ -9,6 +9,7 @@ from patina.model.chat import Finished, ThinkingDelta, ToolCallDelta
 from patina.model.faults import Failure
 from patina.model.items import StopReason
 from patina.model.parts import well_formed
+from patina.model.sse import ServerSentEvent
 from patina.model.usage import Usage
 from patina.providers import failures
 from patina.providers.endpoint import Endpoint
@@ -17,7 +18,6 @@ from patina.providers.lines import LineParser
 from patina.providers.ollama.chunks import Call, Line, Message, arguments_of, decode
 from patina.providers.reading import StreamReader, beginning
 from patina.providers.seal import seal
-from patina.providers.sse import ServerSentEvent
 
 WIRE: Final = "ollama"
 THINKING: Final = 0

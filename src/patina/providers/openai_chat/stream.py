@@ -10,6 +10,7 @@ from patina.model.chat import Finished, TextDelta, ThinkingDelta
 from patina.model.faults import Failure
 from patina.model.items import StopReason
 from patina.model.parts import Citation
+from patina.model.sse import ServerSentEvent
 from patina.providers import failures
 from patina.providers.endpoint import Endpoint
 from patina.providers.lenient import UnreadableError, mapping, sequence, text
@@ -19,7 +20,6 @@ from patina.providers.openai_chat.citations import citations_of
 from patina.providers.openai_chat.thinking import Details
 from patina.providers.openai_chat.usage import usage_of
 from patina.providers.reading import StreamReader, beginning
-from patina.providers.sse import ServerSentEvent
 
 THINKING: Final = 0
 TEXT: Final = 1

@@ -12,6 +12,7 @@ from msgspec import Struct
 from patina.model.chat import Finished, StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta
 from patina.model.faults import Failure
 from patina.model.items import StopReason
+from patina.model.sse import ServerSentEvent
 from patina.providers import failures
 from patina.providers.endpoint import Endpoint
 from patina.providers.history import to_json
@@ -28,7 +29,6 @@ from patina.providers.openai_responses.events import (
 )
 from patina.providers.reading import StreamReader, beginning
 from patina.providers.seal import seal
-from patina.providers.sse import ServerSentEvent
 
 _DONE: Final = b"[DONE]"  # not of this protocol, but some servers send it
 _SPAN: Final = 1000  # places for the parts of one item

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patina.providers.sse import EventParser, EventTooLargeError, ServerSentEvent
+from patina.model.sse import EventParser, EventTooLargeError, ServerSentEvent
 
 # name -> (bytes, the events of the standard)
 CASES: dict[str, tuple[bytes, list[tuple[str, bytes, str]]]] = {

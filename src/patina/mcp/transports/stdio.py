@@ -10,11 +10,11 @@ import anyio.to_thread
 from anyio.abc import Process
 from msgspec import Struct
 
-from patina.mcp import process as processes
 from patina.mcp.diagnosis import not_started
-from patina.mcp.link import Link, load_sdk
 from patina.mcp.server_log import ServerLog
 from patina.mcp.text import command_line, shortened, visible
+from patina.mcp.transports import process as processes
+from patina.mcp.transports.link import Link, load_sdk
 from patina.mcp.wire import Wire
 
 if TYPE_CHECKING:

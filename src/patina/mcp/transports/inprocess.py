@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from msgspec import Struct, field
 
-from patina.mcp.link import Link, Opener, load_sdk
+from patina.mcp.transports.link import Link, Opener, load_sdk
 
 if TYPE_CHECKING:
     from mcp.server import Server

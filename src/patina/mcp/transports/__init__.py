@@ -1,0 +1,1 @@
+"""The ways to a server. Each is an `Opener` of a `Link`: a pair of message streams and its end."""
