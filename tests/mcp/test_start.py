@@ -126,7 +126,7 @@ async def test_rubbish_among_messages_does_no_harm(house: House) -> None:
         echo = await tool_of(tools, "s.echo")
         outcome = await tools.call(echo, {"a": 1})
     assert '"a": 1' in text_of(outcome.parts)
-    assert "not a message, on stdout: Welcome" in house.log("s")
+    assert "not a message: Welcome" in house.log("s")
 
 
 async def test_server_that_dies_at_the_question_of_the_newer_era_is_started_again(

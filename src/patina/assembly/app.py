@@ -16,10 +16,9 @@ from patina.engine.bus import Bus
 from patina.engine.clock import SystemClock
 from patina.engine.host import Engine
 from patina.engine.services import Services
-from patina.mcp.connection import State
 from patina.mcp.supervisor import Supervisor
 from patina.mcp.toolset import Toolset
-from patina.model.events import ProviderChanged, ServerChanged
+from patina.model.events import ProviderChanged, ServerChanged, ServerState
 from patina.model.faults import ProviderFault
 from patina.model.settings import Configured
 from patina.permission.approvals import Approvals
@@ -183,7 +182,7 @@ def _paired(configured: Configured) -> Bindings:
 
 
 def _supervisor(setup: Setup, journal: Journal, bus: Bus) -> Supervisor:
-    def changed(server: str, state: State, text: str, tools: int) -> None:
+    def changed(server: str, state: ServerState, text: str, tools: int) -> None:
         bus.publish(ServerChanged(server=server, state=state, text=text, tools=tools))
 
     return Supervisor(

@@ -31,6 +31,9 @@ def log_event(event: events.AnyEvent) -> None:
             level = logging.WARNING if event.state == "error" else logging.INFO
             facts: dict[str, Any] = {"server": event.server, "state": event.state}
             _write("server changed", event, level=level, text=event.text, **facts)
+        case events.ServerNotice():
+            level = logging.INFO if event.level == "success" else logging.WARNING
+            _write("server notice", event, level=level, server=event.server, text=event.text)
         case events.CommandFailed():
             _write("command failed", event, event.error, command=event.command)
 

@@ -10,7 +10,7 @@ callers, which is why cancelling one reaches the server and nothing else.
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -19,6 +19,7 @@ from patina.mcp.definitions import Definition
 from patina.mcp.diagnosis import log_hint
 from patina.mcp.text import shortened, visible
 from patina.mcp.transports.link import Link, Opener, load_sdk
+from patina.model.events import ServerState
 from patina.model.faults import Failure, Fault, McpFault
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from patina.mcp.sdk import Session
 
-State = Literal["disabled", "idle", "starting", "connected", "error"]
 CONNECT_WAIT: Final = 10.0
 INSTALL_WAIT: Final = 120.0
 MOST_CALLS: Final = 64
@@ -68,7 +68,7 @@ class Connection:
         starting: str = "Starting…",
         protocol: str = "auto",
     ) -> None:
-        self.state: State = "idle"
+        self.state: ServerState = "idle"
         self.text = ""
         self.protocol = ""
         self.tools: tuple[Definition, ...] = ()
@@ -257,7 +257,7 @@ class Connection:
             return self._fault(f"{what}: no answer within {self._wait:g} s")
         return self._fault(f"{what}: {shortened(visible(str(error)), 500)}")
 
-    def _become(self, state: State, text: str) -> None:
+    def _become(self, state: ServerState, text: str) -> None:
         self.state, self.text = state, text
         self._on_change()
 

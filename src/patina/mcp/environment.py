@@ -45,6 +45,21 @@ def own(server: str, settings: ServerSettings, keys: References) -> dict[str, st
     return values
 
 
+def headers(server: str, settings: ServerSettings, keys: References) -> dict[str, str]:
+    """Return the headers that the configuration gives a remote server, references resolved.
+
+    A word may stand before a reference, as in `Bearer secret:NAME`. Raises `McpFault` for one
+    that cannot be resolved. Reads files and the keys: call it from a worker thread.
+    """
+    found = {}
+    for name, value in settings.headers.items():
+        scheme, space, reference = value.partition(" ")
+        if not space:
+            scheme, reference = "", value
+        found[name] = scheme + space + _resolved(server, f"the header {name}", reference, keys)
+    return found
+
+
 def _resolved(server: str, name: str, value: str, keys: References) -> str:
     """Return what the variable `name` is to hold; only a reference is looked up."""
     kind, colon, rest = value.partition(":")

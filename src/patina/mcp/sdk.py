@@ -50,8 +50,8 @@ def decode(line: bytes) -> SessionMessage | None:
 
 
 def encode(message: SessionMessage) -> bytes:
-    """Return `message` as a line."""
-    return message.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
+    """Return `message` as one line of JSON, without an end of line."""
+    return message.message.model_dump_json(by_alias=True, exclude_unset=True).encode()
 
 
 class Session(ClientSession):

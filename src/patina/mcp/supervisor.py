@@ -1,7 +1,6 @@
 """All configured servers: who runs, who may, and who is started when."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -12,13 +11,13 @@ from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from patina.mcp import environment
-from patina.mcp.connection import CONNECT_WAIT, INSTALL_WAIT, LEGACY, Connection, State
+from patina.mcp.connection import CONNECT_WAIT, INSTALL_WAIT, LEGACY, Connection
 from patina.mcp.definitions import Definition, ToolListCache
 from patina.mcp.diagnosis import may_install, no_program
-from patina.mcp.server_log import log_path
-from patina.mcp.transports.link import Link, Opener
-from patina.mcp.transports.stdio import Command, open_stdio
+from patina.mcp.opening import Surroundings, opener
+from patina.mcp.transports.link import Opener
 from patina.mcp.trust import Trust
+from patina.model.events import ServerState
 from patina.model.faults import McpFault, PermissionFault, UsageFault
 from patina.model.settings import ServerSettings
 from patina.ports.keys import References
@@ -26,7 +25,7 @@ from patina.ports.keys import References
 if TYPE_CHECKING:
     from mcp_types import CallToolResult
 
-OnChange = Callable[[str, State, str, int], None]
+OnChange = Callable[[str, ServerState, str, int], None]
 STARTING_AT_ONCE: Final = 3
 UNTRUSTED: Final = "not yet allowed to start: patina mcp trust "
 
@@ -36,7 +35,7 @@ class ServerStatus(Struct, frozen=True):
 
     server: str
     display_name: str
-    state: State
+    state: ServerState
     text: str
     tools: int
 
@@ -59,7 +58,7 @@ class Supervisor:
         state: Path,
         cache: Path,
         put_blob: Callable[[bytes], Awaitable[str]],
-        on_change: Callable[[str, State, str, int], None],
+        on_change: Callable[[str, ServerState, str, int], None],
         allow_start: frozenset[str] = frozenset(),
         openers: Mapping[str, Opener] | None = None,
         connect_wait: float = CONNECT_WAIT,
@@ -77,7 +76,7 @@ class Supervisor:
         self._connect_wait = connect_wait
         self._connections: dict[str, Connection] = {}
         self._known: dict[str, tuple[str, tuple[Definition, ...]]] = {}
-        self._told: dict[str, tuple[State, str, int]] = {}
+        self._told: dict[str, tuple[ServerState, str, int]] = {}
         self._tasks: TaskGroup | None = None
         self._starts = anyio.Semaphore(STARTING_AT_ONCE)
 
@@ -273,33 +272,16 @@ class Supervisor:
             # What it spoke the last time saves a question; a newer server still says so.
             kept = self._lists.load(server, self.trust.key(server))
             protocol = LEGACY if kept is not None and kept.protocol <= LEGACY else "auto"
+        wait = max(INSTALL_WAIT, self._connect_wait) if slow else self._connect_wait
+        around = Surroundings(self._keys, self._environ, self._state)
         return Connection(
             server,
-            self._openers.get(server) or (lambda: self._open(server)),
+            self._openers.get(server) or opener(server, settings, around, wait),
             self._running(),
             lambda: self._changed(server),
-            wait=max(INSTALL_WAIT, self._connect_wait) if slow else self._connect_wait,
+            wait=wait,
             starting="Installing…" if slow else "Starting…",
             protocol=protocol,
-        )
-
-    def _open(self, server: str) -> AbstractAsyncContextManager[Link]:
-        return _Opening(lambda: self._command(server))
-
-    def _command(self, server: str) -> Command:
-        settings = self.servers[server]
-        binary = environment.binary(settings, self._environ)
-        if binary is None:
-            search = environment.search_path(settings, self._environ)
-            raise no_program(server, settings, search)
-        own = environment.own(server, settings, self._keys)
-        return Command(
-            server,
-            (binary, *settings.args),
-            environment.inherited(self._environ) | own,
-            environment.folder(settings, self._environ),
-            log_path(self._state, server),
-            tuple(value for name, value in own.items() if value != settings.env[name]),
         )
 
     def _changed(self, server: str) -> None:
@@ -313,7 +295,7 @@ class Supervisor:
                 self._lists.save(server, known[0], connection.protocol, connection.tools)
         self._tell(server, connection.state, connection.text, tools)
 
-    def _tell(self, server: str, state: State, text: str, tools: int) -> None:
+    def _tell(self, server: str, state: ServerState, text: str, tools: int) -> None:
         if self._told.get(server) != (state, text, tools):
             self._told[server] = (state, text, tools)
             self._on_change(server, state, text, max(tools, 0))
@@ -321,25 +303,3 @@ class Supervisor:
     def _running(self) -> TaskGroup:
         assert self._tasks is not None, "the supervisor is not entered"
         return self._tasks
-
-
-class _Opening(AbstractAsyncContextManager[Link]):
-    """A stdio link whose command is put together in a worker thread: keys may be on a disk."""
-
-    def __init__(self, command: Callable[[], Command]) -> None:
-        self._command = command
-        self._link: AbstractAsyncContextManager[Link] | None = None
-
-    async def __aenter__(self) -> Link:
-        command = await anyio.to_thread.run_sync(self._command)
-        self._link = open_stdio(command)
-        return await self._link.__aenter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
-        assert self._link is not None
-        return await self._link.__aexit__(kind, error, trace)

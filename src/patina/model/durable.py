@@ -33,6 +33,7 @@ LIVE_ONLY: frozenset[type[events.Event]] = frozenset(
         events.ToolCallDelta,
         events.ReplyRetrying,
         events.ServerChanged,
+        events.ServerNotice,
         events.ProviderChanged,
         events.SummaryProgress,
         events.CommandFailed,

@@ -26,6 +26,8 @@ from patina.model.items import (
 from patina.model.parts import Part
 from patina.model.usage import Usage
 
+ServerState = Literal["disabled", "idle", "starting", "connected", "reconnecting", "error"]
+
 
 class Event(Struct, kw_only=True, omit_defaults=True, tag_field="type"):
     """What every event has. `conversation` is "" where an event is about none."""
@@ -184,12 +186,25 @@ class ReplyRetrying(Event, kw_only=True, tag="reply.retrying"):
 
 
 class ServerChanged(Event, kw_only=True, tag="server.changed"):
-    """An MCP server's state changed. `text` says it in words, the reason of an error included."""
+    """An MCP server's state changed. `text` goes beside its badge: the reason of an error, what
+    is waited for, "" where the state says it all.
+    """
 
     server: str
-    state: Literal["disabled", "idle", "starting", "connected", "error"]
+    state: ServerState
     text: str = ""
     tools: int = 0
+
+
+class ServerNotice(Event, kw_only=True, tag="server.notice"):
+    """What a person should be told of an MCP server now: a toast, or a line of its own.
+
+    It was lost ("warning"), is connected ("success"), or will not be tried again ("error").
+    """
+
+    server: str
+    level: Literal["warning", "success", "error"]
+    text: str
 
 
 class ProviderChanged(Event, kw_only=True, tag="provider.changed"):
@@ -260,6 +275,7 @@ AnyEvent = (
     | ToolCallDelta
     | ReplyRetrying
     | ServerChanged
+    | ServerNotice
     | ProviderChanged
     | SummaryProgress
     | CommandFailed

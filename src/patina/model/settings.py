@@ -61,7 +61,9 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class ServerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One MCP server. Values of `env` and `headers` may be `secret:NAME`, `env:NAME`,
-    `keyfile:PATH` or plain text. `tool_timeout` and `idle_timeout` are seconds.
+    `keyfile:PATH` or plain text. `tool_timeout`, `connect_timeout` and `idle_timeout` are seconds;
+    an `idle_timeout` of 0 is none. `restarts` is how often a server that dies is started again.
+    Without `command`, `package` says what is run (`mcp.package`).
     """
 
     display_name: str = ""
@@ -80,7 +82,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     connect: Connect = "auto"
     allowed_tools: tuple[str, ...] | None = None
     tool_timeout: float = 30.0
+    connect_timeout: float = 10.0
     idle_timeout: float = 1800.0
+    restarts: int = 3
     enabled: bool = True
 
 

@@ -1,0 +1,37 @@
+"""What every transport to another machine (or to a port of this one) is given."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from patina.mcp.transports.link import Notes
+
+if TYPE_CHECKING:
+    import httpx2
+
+
+class Network(Struct, frozen=True):
+    """How to reach the network: proxies as URLs ("" is none), hosts that need none, and a file
+    of trusted certificates ("" is the system's).
+    """
+
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: tuple[str, ...] = ()
+    ca_file: str = ""
+
+
+class Remote(Struct, frozen=True):
+    """Where a remote server is and what every request to it carries.
+
+    `headers` are resolved: the values of secret ones are among `notes.secrets`. They, and what
+    `auth` adds, go to the origin of `url` only. `wait` is the seconds that connecting may take.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    notes: Notes
+    network: Network = Network()
+    auth: "httpx2.Auth | None" = None
+    wait: float = 10.0
