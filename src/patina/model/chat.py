@@ -171,7 +171,9 @@ class ToolInfo(Struct, frozen=True, kw_only=True):
     """A tool of a server, as the server describes it.
 
     `alias` is the name on the wire. `read_only`, `destructive` and `open_world` are the server's
-    claims (None: it says nothing). `timeout` is seconds.
+    claims (None: it says nothing). `timeout` is seconds; progress begins it anew, up to
+    `most_time` in all. `task` says whether its calls may, or must, run as tasks. `built_in` are
+    Patina's own.
     """
 
     server: str
@@ -184,6 +186,9 @@ class ToolInfo(Struct, frozen=True, kw_only=True):
     destructive: bool | None = None
     open_world: bool | None = None
     timeout: float = 30.0
+    most_time: float = 600.0
+    task: Literal["forbidden", "optional", "required"] = "forbidden"
+    built_in: bool = False
 
     @property
     def name(self) -> str:

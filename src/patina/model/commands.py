@@ -10,7 +10,8 @@ from msgspec import Struct, field
 
 from patina.model.items import Choice
 from patina.model.options import TurnOptions
-from patina.model.parts import Part
+from patina.model.parts import Part, Spoken
+from patina.model.questions import Answered
 
 NEW_DRAFT: Final = "new"  # in place of an id: the draft of a conversation that has not begun
 
@@ -29,11 +30,13 @@ class SendMessage(Command, frozen=True, kw_only=True, tag="message.send"):
     keeps the conversation's. `system` replaces the conversation's system prompt. `parent` starts
     a branch after that item, or from the very beginning where it is the conversation's own id: so
     a message is edited, by one that has the same parent. A message that arrives during a turn waits
-    for its end.
+    for its end. `before` is what comes ahead of it, as the prompt of a server may bring: written
+    down as messages of their own.
     """
 
     message_id: str
     parts: tuple[Part, ...]
+    before: tuple[Spoken, ...] = ()
     model: str | None = None
     system: str | None = None
     parent: str | None = None
@@ -89,6 +92,21 @@ class AnswerPermission(Command, frozen=True, kw_only=True, tag="permission.answe
     ask_id: str
     choice: Choice
     reason: str = ""
+
+
+class AnswerQuestion(Command, frozen=True, kw_only=True, tag="question.answer"):
+    """Answer a server's question. The first answer counts. Raised to `command.failed` where the
+    values do not fit the form; the question stays open then.
+    """
+
+    question_id: str
+    answered: Answered
+
+
+class CancelCall(Command, frozen=True, kw_only=True, tag="call.cancel"):
+    """End one running call of the turn, and let the turn go on. Its server is told."""
+
+    call_id: str
 
 
 class OpenConversation(Command, frozen=True, kw_only=True, tag="conversation.open"):
@@ -157,6 +175,8 @@ AnyCommand = (
     | SummariseConversation
     | Interrupt
     | AnswerPermission
+    | AnswerQuestion
+    | CancelCall
     | OpenConversation
     | ForkConversation
     | ChangeMeta

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from patina.model.faults import Failure
 from patina.model.items import (
+    Answer,
     Ask,
     Call,
     Decision,
@@ -19,9 +20,11 @@ from patina.model.items import (
     Message,
     Meta,
     Note,
+    Question,
     ReplyStart,
     Result,
     StopReason,
+    Task,
 )
 from patina.model.parts import Part
 from patina.model.usage import Usage
@@ -95,6 +98,50 @@ class ToolFinished(Event, kw_only=True, tag="tool.finished"):
 
     item: Result
     text: str
+
+
+class QuestionAsked(Event, kw_only=True, tag="question.asked"):
+    """A server asks something of a person. Answer with `question.answer`; the first one counts."""
+
+    item: Question
+
+
+class QuestionAnswered(Event, kw_only=True, tag="question.answered"):
+    """A server's question has its answer, from whoever gave it."""
+
+    item: Answer
+
+
+class TaskChanged(Event, kw_only=True, tag="task.changed"):
+    """A call that its server carries out as a task got on."""
+
+    item: Task
+
+
+class ToolProgress(Event, kw_only=True, tag="tool.progress"):
+    """A call says how far it is: `done` of `total` (None: nobody knows), in the server's units."""
+
+    call_id: str
+    tool: str
+    done: float
+    total: float | None = None
+    text: str = ""
+
+
+class ToolLogged(Event, kw_only=True, tag="tool.logged"):
+    """A server says something for people while a call runs. `level` is one of syslog's words."""
+
+    call_id: str
+    tool: str
+    level: str
+    text: str
+
+
+class ResourceChanged(Event, kw_only=True, tag="resource.changed"):
+    """A resource that was subscribed to has new content."""
+
+    server: str
+    uri: str
 
 
 class NoteAdded(Event, kw_only=True, tag="note.added"):
@@ -262,6 +309,12 @@ AnyEvent = (
     | PermissionDecided
     | ToolStarted
     | ToolFinished
+    | QuestionAsked
+    | QuestionAnswered
+    | TaskChanged
+    | ToolProgress
+    | ToolLogged
+    | ResourceChanged
     | NoteAdded
     | MetaChanged
     | BranchSelected
@@ -283,5 +336,18 @@ AnyEvent = (
     | AskFinished
 )
 DurableItem = (
-    Head | Message | ReplyStart | Ask | Decision | Call | Result | Note | Meta | Leaf | Hide
+    Head
+    | Message
+    | ReplyStart
+    | Ask
+    | Decision
+    | Call
+    | Result
+    | Question
+    | Answer
+    | Task
+    | Note
+    | Meta
+    | Leaf
+    | Hide
 )

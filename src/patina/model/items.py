@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from patina.model.options import TurnOptions
 from patina.model.parts import Part, ResultPart
+from patina.model.questions import Answered, Asked, TaskState
 from patina.model.usage import Cost, Usage
 
 Role = Literal["user", "assistant"]
@@ -144,6 +145,36 @@ class Result(Item, frozen=True, kw_only=True, tag="result"):
     duration_ms: int = 0
 
 
+class Question(Item, frozen=True, kw_only=True, tag="question"):
+    """What a server asks a person while a call runs, synced before anyone is shown it."""
+
+    message: str
+    call_id: str
+    server: str
+    display_name: str
+    asked: Asked
+
+
+class Answer(Item, frozen=True, kw_only=True, tag="answer"):
+    """The answer to `question`. `rule` names what gave it; "user" is a person."""
+
+    message: str
+    call_id: str
+    question: str
+    answered: Answered
+    rule: str = "user"
+
+
+class Task(Item, frozen=True, kw_only=True, tag="task"):
+    """A call goes on as a task of its server. The newest one of a call counts."""
+
+    message: str
+    call_id: str
+    server: str
+    tool: str
+    state: TaskState
+
+
 class Meta(Item, frozen=True, kw_only=True, tag="meta"):
     """Facts about the conversation, each the last writer's. None leaves a fact as it was."""
 
@@ -198,11 +229,14 @@ AnyItem = (
     | Decision
     | Call
     | Result
+    | Question
+    | Answer
+    | Task
     | Meta
     | Leaf
     | Hide
     | Note
 )
 FACTS = ("title", "tags", "folder", "archived", "pinned", "deleted", "system", "model")
-TreeItem = Message | Ask | Decision | Call | Result | Note
-TREE_KINDS = (Message, Ask, Decision, Call, Result, Note)
+TreeItem = Message | Ask | Decision | Call | Result | Question | Answer | Task | Note
+TREE_KINDS = (Message, Ask, Decision, Call, Result, Question, Answer, Task, Note)

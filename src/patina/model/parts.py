@@ -3,6 +3,8 @@
 Bytes never stand in a part. Images and files name a blob by the SHA-256 of its content.
 """
 
+from typing import Literal
+
 from msgspec import Struct
 
 
@@ -77,6 +79,13 @@ class ToolCall(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="t
 
 Part = Text | Thinking | Image | File | ToolCall
 ResultPart = Text | Image | File
+
+
+class Spoken(Struct, frozen=True, omit_defaults=True):
+    """Words of one side of a conversation: the role is "user" or "assistant"."""
+
+    role: Literal["user", "assistant"]
+    parts: tuple[Part, ...]
 
 
 def text_of(parts: tuple[Part, ...] | tuple[ResultPart, ...]) -> str:

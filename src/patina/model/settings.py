@@ -82,6 +82,11 @@ class ServerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     connect: Connect = "auto"
     allowed_tools: tuple[str, ...] | None = None
     tool_timeout: float = 30.0
+    tool_timeout_most: float = 600.0
+    roots: tuple[str, ...] = ()
+    sampling: Literal["ask", "allow", "deny"] = "ask"
+    sampling_tokens: int = 4096
+    sampling_requests: int = 10
     connect_timeout: float = 10.0
     idle_timeout: float = 1800.0
     restarts: int = 3

@@ -1,0 +1,34 @@
+"""What a server may tell and ask while it carries out a call."""
+
+from typing import Protocol
+
+from patina.model.questions import Answered, Asked, Sampled, Sampling, TaskState
+
+
+class Dialog(Protocol):
+    """One call's way back to the conversation and the person that it is made for.
+
+    The time that a person takes does not count against the call. `progress` and `log` return at
+    once and may be called any number of times; what is too much is dropped.
+    """
+
+    def progress(self, done: float, total: float | None, text: str) -> None:
+        """Show how far the call is, and give it time anew."""
+
+    def log(self, level: str, text: str) -> None:
+        """Show what the server says for people."""
+
+    async def ask(self, asked: Asked) -> Answered:
+        """Put a form or a page to the person and return the answer; "cancel" where there is
+        nobody. A form that asks for secrets is declined without being shown.
+        """
+
+    async def sample(self, server: str, prompt: Sampling) -> Sampled:
+        """Have a model answer, if the person and the limits let it.
+
+        Raises `PermissionFault` where the answer is no, `LimitFault` where a limit forbids it,
+        `ProviderFault` where the model fails.
+        """
+
+    async def task(self, state: TaskState) -> None:
+        """Keep how far the call's task is. Once this returns it survives a crash."""
