@@ -6,7 +6,7 @@ words for people are the same for all of them.
 """
 
 import importlib
-import sys
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -29,15 +29,41 @@ if TYPE_CHECKING:
 
 LONGEST_MESSAGE: Final = 64 * 1024 * 1024
 MOST_NOTICES: Final = 200
+MOST_QUESTIONS: Final = 64
 _RUBBISH_LINES: Final = 20
 _SHOWN: Final = 300
+# How an answer that cannot be read begins, in the order in which servers write it.
+_ANSWER: Final = re.compile(
+    rb'\s*\{(?:\s*"jsonrpc"\s*:\s*"2\.0"\s*,)?\s*"id"\s*:\s*(\d{1,15})\s*[,}]'
+)
+
+
+_loaded: Final = set[str]()
+_loading: Final = dict[str, anyio.Event]()
+
+
+async def load(module: str) -> None:
+    """Have `module` imported, in a worker thread; those who come meanwhile wait.
+
+    A module stands in `sys.modules` before it is whole, so that says nothing.
+    """
+    while module not in _loaded:
+        begun = _loading.get(module)
+        if begun is not None:
+            await begun.wait()
+            continue
+        begun = _loading[module] = anyio.Event()
+        try:
+            await anyio.to_thread.run_sync(importlib.import_module, module)
+            _loaded.add(module)
+        finally:
+            del _loading[module]
+            begun.set()
 
 
 async def load_sdk() -> None:
-    """Have the SDK imported, in a worker thread: it takes half a second that no one may feel."""
-    if "patina.mcp.sdk" in sys.modules:
-        return
-    await anyio.to_thread.run_sync(importlib.import_module, "patina.mcp.sdk")
+    """Have the SDK imported: it takes half a second that no one may feel."""
+    await load("patina.mcp.sdk")
 
 
 class Notes(Struct, frozen=True):
@@ -74,6 +100,8 @@ class Link:
         self._rubbish: list[str] = []
         self._second = 0.0
         self._notices = 0
+        self._questions = 0
+        self._flooded = False
 
     async def last_words(self) -> str:
         """Return what became of the server and what it last said. Bounded, about a second."""
@@ -104,15 +132,20 @@ class Link:
     async def arrive(self, raw: bytes) -> bool:
         """Pass on the message in `raw`, which came from the server. False: it is none.
 
-        Over `MOST_NOTICES` notifications a second are dropped; answers and questions never are.
+        Answers are never dropped. Notifications are, over `MOST_NOTICES` a second, and so are
+        questions while `MOST_QUESTIONS` of them wait for their answers. An answer that cannot be
+        read is passed on as an error, or its caller would wait for nothing.
         """
-        from patina.mcp.sdk import decode
+        from patina.mcp.sdk import decode, unreadable
 
         message = decode(raw)
         if message is None:
             self._refuse(raw)
+            answer = _ANSWER.match(raw)
+            if answer is not None and b'"method"' not in raw[:200]:
+                await self.deliver(unreadable(int(answer[1])))
             return False
-        if hasattr(message.message, "id") or self._in_measure():
+        if self._passes(message):
             if self._wire is not None:
                 self._wire.received(raw)
             await self.deliver(message)
@@ -131,6 +164,8 @@ class Link:
         from patina.mcp.sdk import encode
 
         line = encode(message)
+        if not hasattr(message.message, "method"):
+            self._questions -= 1
         if self._wire is not None:
             self._wire.sent(line)
         return line
@@ -138,6 +173,19 @@ class Link:
     def rubbish(self) -> str:
         """Return the first thing that arrived and is no message, "" if there is none."""
         return self._rubbish[0] if self._rubbish else ""
+
+    def _passes(self, message: "SessionMessage") -> bool:
+        if not hasattr(message.message, "method"):
+            return True
+        if not hasattr(message.message, "id"):
+            return self._in_measure()
+        if self._questions >= MOST_QUESTIONS:
+            if not self._flooded:
+                self._flooded = True
+                self.log(f"over {MOST_QUESTIONS} questions wait for answers; more are dropped")
+            return False
+        self._questions += 1
+        return True
 
     def _in_measure(self) -> bool:
         now = anyio.current_time()

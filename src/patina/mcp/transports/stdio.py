@@ -11,6 +11,8 @@ from anyio.abc import Process
 from msgspec import Struct
 
 from patina.mcp.diagnosis import not_started
+from patina.mcp.leftovers import running_in
+from patina.mcp.survivors import MARK
 from patina.mcp.text import command_line, shortened
 from patina.mcp.transports import process as processes
 from patina.mcp.transports.link import LONGEST_MESSAGE, Link, Notes, load_sdk
@@ -24,6 +26,7 @@ class Command(Struct, frozen=True):
     """How to start `server`: its argv with the resolved binary first, never a shell.
 
     `env` is the whole environment; `secrets` are those of its values that no log may hold.
+    `running` is the folder where it is noted that the process runs, for the case of a crash.
     """
 
     server: str
@@ -32,6 +35,7 @@ class Command(Struct, frozen=True):
     cwd: Path
     log: Path
     secrets: tuple[str, ...] = ()
+    running: Path | None = None
 
 
 @asynccontextmanager
@@ -40,11 +44,18 @@ async def open_stdio(command: Command) -> AsyncGenerator[Link]:
 
     Raises `McpFault` where it cannot be started.
     """
+    env, running = dict(command.env), None
+    if command.running is not None:
+        running = running_in(command.running)
+        await anyio.to_thread.run_sync(running.prepare)
+        env[MARK] = running.run
     try:
-        process = await processes.spawn(command.argv, command.env, command.cwd)
+        process = await processes.spawn(command.argv, env, command.cwd)
     except (OSError, ValueError) as error:
         raise not_started(command.server, command.argv, str(command.cwd), error) from None
     # From here to the task group nothing may wait, or a cancellation would leak the process.
+    if running is not None:
+        running.began(process.pid, command.server)
     link = _StdioLink(command, process)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(link.read_stdout)
@@ -55,6 +66,8 @@ async def open_stdio(command: Command) -> AsyncGenerator[Link]:
             yield link
         finally:
             await processes.stop(process)
+            if running is not None:
+                running.ended(process.pid)
             link.close()
             tasks.cancel_scope.cancel()
 
