@@ -11,7 +11,7 @@ from patina.engine.bus import Bus, Subscription
 from patina.engine.clock import ManualClock
 from patina.engine.host import Engine
 from patina.engine.services import Services
-from patina.mcp.fake import FakeTools, Script
+from patina.mcp.fake import FakeTools, Resume, Script, Talk
 from patina.model import commands, events
 from patina.model.chat import Finished, ModelInfo, ModelRef, TextDelta, ToolCallDelta
 from patina.model.faults import UsageFault
@@ -19,10 +19,12 @@ from patina.model.ids import new_id
 from patina.model.items import Choice
 from patina.model.options import Effort, TurnOptions
 from patina.model.parts import Text
+from patina.model.questions import Action, Answered
 from patina.model.settings import ChatSettings, PermissionSettings
 from patina.model.tree import Tree
 from patina.permission.gate import PolicyGate
 from patina.ports.drafts import Drafts
+from patina.ports.features import Features
 from patina.ports.journal import Journal
 from patina.ports.meter import Meter
 from patina.ports.permission import Gate
@@ -109,6 +111,16 @@ def fake_tools(search: Script | None = None) -> FakeTools:
     return tools
 
 
+def talking(
+    talk: Talk, *, resume: Resume | None = None, timeout: float = 30.0, most_time: float = 600.0
+) -> FakeTools:
+    """The tool `travel.book`, whose server talks back while it runs, and `travel.look`."""
+    tools = FakeTools()
+    tools.add_talking("travel.book", talk, resume=resume, timeout=timeout, most_time=most_time)
+    tools.add("travel.look", lambda _: "a flight", display_name="Travel")
+    return tools
+
+
 class World:
     """A running engine and what a test needs to watch it."""
 
@@ -162,6 +174,18 @@ class World:
             )
         )
 
+    def give(
+        self, asked: events.QuestionAsked, action: Action = "accept", **content: object
+    ) -> None:
+        """Answer what a server asks."""
+        self.engine.submit(
+            commands.AnswerQuestion(
+                conversation=asked.conversation,
+                question_id=asked.item.id,
+                answered=Answered(action=action, content=content),
+            )
+        )
+
     async def until(self, kind: type[E], accept: Callable[[E], bool] = lambda event: True) -> E:
         """Return the next event of `kind` that `accept` likes; fails after `WAIT` seconds."""
         with anyio.fail_after(WAIT):
@@ -199,6 +223,7 @@ async def world(
     *replies: Sequence[Step],
     driver: ScriptedDriver | None = None,
     tools: FakeTools | None = None,
+    features: Features | None = None,
     gate: Gate | None = None,
     journal: Journal | None = None,
     chat: ChatSettings | None = None,
@@ -224,6 +249,7 @@ async def world(
         drafts=drafts or MemoryDrafts(),
         providers=providers,
         tools=offered,
+        features=features,
         gate=gate or PolicyGate(PermissionSettings()),
         meter=meter or Unmetered(),
         clock=clock,

@@ -1,4 +1,4 @@
-"""Large texts stand in blobs, and nobody notices: the model and the reader get them whole."""
+"""Large texts stand in blobs: the reader gets them whole, and the model too, but for results."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -45,8 +45,8 @@ async def test_a_large_message_and_a_large_answer_are_whole_where_they_matter() 
         assert sent == [question, answer, "next"]
 
 
-async def test_a_large_tool_result_is_in_a_blob_and_whole_for_the_model() -> None:
-    result = "line of a log\n" * 50_000
+async def test_a_large_tool_result_is_in_a_blob_and_the_model_gets_an_excerpt() -> None:
+    result = "first line\n" + "line of a log\n" * 50_000 + "last line"
 
     async def search(arguments: Mapping[str, Any]) -> ToolOutcome:
         return ToolOutcome((Text("short"), Text(result)))
@@ -56,14 +56,21 @@ async def test_a_large_tool_result_is_in_a_blob_and_whole_for_the_model() -> Non
         conversation = w.send("go")
         await w.turn(conversation)
         answer = w.driver.requests[-1].messages[-1].answers[0]
-        assert answer.parts == (Text("short"), Text(result))
+        assert answer.parts[0] == Text("short")
+        told = text_of(answer.parts[1:])
+        assert "700,020 bytes, 50,002 lines" in told
+        assert "first line" in told
+        assert told.endswith("last line")
+        assert len(told) < 4_000
         kept = next(
             item for item in (await w.tree(conversation)).path() if isinstance(item, items.Result)
         )
         assert kept.parts[0] == Text("short")
         assert isinstance(kept.parts[1], Text)
         assert kept.parts[1].blob is not None
+        assert f"result:{kept.parts[1].blob[:12]}" in told
         assert len(codec.encode_line(kept)) < RESULT_BYTES
+        assert result in "".join(await texts(w.services.journal, conversation))
 
 
 async def test_what_is_small_enough_stays_in_its_line() -> None:

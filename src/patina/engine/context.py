@@ -1,20 +1,22 @@
 """From a branch of items to what a provider is sent."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from patina.engine.excerpts import Seen
 from patina.engine.large import whole
+from patina.engine.own_tools import Told
 from patina.model.chat import ChatMessage, ModelRef, ToolAnswer, ToolInfo, ToolSpec
 from patina.model.faults import StoreFault
 from patina.model.items import Message, Result
 from patina.model.parts import File, Image, Part, ResultPart, Text, Thinking, ToolCall
 from patina.model.tree import Tree, tool_calls
 from patina.ports.journal import Journal
-from patina.ports.tools import Tools
 
 PREAMBLE: Final = (
     "You can use tools. Call one when it helps to answer, with arguments that fit its schema. "
@@ -29,19 +31,14 @@ INTERRUPTED: Final = "The call was interrupted before it had a result."
 _ILLEGAL: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-def system_prompt(base: str, tools: Sequence[ToolInfo]) -> str:
-    """Return `base`, unchanged without tools, else with the preamble and the list of tools."""
-    if not tools:
+def system_prompt(base: str, told: Told) -> str:
+    """Return `base`, unchanged without tools, else with the preamble and the lists of tools and
+    resources.
+    """
+    if not told.tools:
         return base
-    lines = [f"- {tool.name}: {_one_line(tool.description)}" for tool in tools]
     head = f"{base}\n\n{PREAMBLE}" if base else PREAMBLE
-    return "\n".join([head, "", "Available tools:", *lines])
-
-
-def _one_line(text: str) -> str:
-    # The whole description goes with the schema; the list is for orientation.
-    words = " ".join(text.split())
-    return words if len(words) <= 200 else words[:199] + "…"
+    return "\n".join([head, "", "Available tools:", *told.listed, *told.resources])
 
 
 def tool_specs(tools: Sequence[ToolInfo]) -> tuple[ToolSpec, ...]:
@@ -60,14 +57,22 @@ class History(Struct, frozen=True):
     reported: tuple[int, int] | None = None
 
 
-def history_of(tree: Tree, tools: Tools, model: ModelRef, *, plain: bool = False) -> History:
+class Telling(Struct, frozen=True):
+    """How calls and results are told to a model: results as `seen` has them, calls as `on_wire`
+    returns them (None: under a legal name); without it in words, for models that take no tools.
+    """
+
+    seen: Seen = Seen()
+    on_wire: Callable[[ToolCall], ToolCall | None] | None = None
+
+
+def history_of(tree: Tree, model: ModelRef, telling: Telling) -> History:
     """Return the history of the active branch for `model`.
 
     A summary stands in place of what it covers. Every tool call is answered at once, in the order
     of the calls, a missing result as interrupted: providers refuse a history in which a call
     hangs. Thinking, and what else a provider made for itself alone, goes back only to that
-    provider. Notes, questions and decisions are not for the model. With `plain`, calls and their
-    results are told in words, for models that take no tools.
+    provider. Notes, questions and decisions are not for the model.
     """
     summary, items = tree.unsummarised()
     messages: list[ChatMessage] = []
@@ -90,23 +95,25 @@ def history_of(tree: Tree, tools: Tools, model: ModelRef, *, plain: bool = False
             told = ChatMessage(item.role, parts, provider=item.provider, model=item.model)
             messages.append(told)
         else:
-            messages += messages_of(item, tree, tools, model.provider, plain=plain)
+            messages += messages_of(item, tree, model.provider, telling)
     return History(tuple(messages), reported)
 
 
 def messages_of(
-    item: Message, tree: Tree, tools: Tools, provider: str, *, plain: bool = False
+    item: Message, tree: Tree, provider: str, telling: Telling
 ) -> tuple[ChatMessage, ...]:
     """Return what `provider` is sent of one message: itself, and the answers to its calls."""
     calls = tool_calls(item)
     own = item.provider == provider
+    plain = telling.on_wire is None
     parts = item.parts if own and not (plain and calls) else _foreign(item.parts)
-    parts = tuple(_on_the_wire(part, tools, plain=plain) for part in parts)
+    parts = tuple(_on_the_wire(part, telling) for part in parts)
     told = ChatMessage(item.role, parts, provider=item.provider, model=item.model)
     spoken = (told,) if parts else ()
     if not calls:
         return spoken
-    answers = tuple(_answer(call.id, tree.results.get((item.id, call.id))) for call in calls)
+    results = (tree.results.get((item.id, call.id)) for call in calls)
+    answers = tuple(map(_answer, calls, results, repeat(telling.seen)))
     if plain:
         words = (_in_words(call, answer) for call, answer in zip(calls, answers, strict=True))
         return (*spoken, ChatMessage("user", tuple(part for parts in words for part in parts)))
@@ -126,25 +133,24 @@ def _foreign(parts: Iterable[Part]) -> tuple[Part, ...]:
     return tuple(kept)
 
 
-def _on_the_wire(part: Part, tools: Tools, *, plain: bool) -> Part:
+def _on_the_wire(part: Part, telling: Telling) -> Part:
     if not isinstance(part, ToolCall):
         return part
-    if plain:
+    if telling.on_wire is None:
         return Text(f"[The tool {part.name} was called with {part.arguments}]")
-    tool = tools.find(part.name)
     # A tool that is gone keeps a legal name, so that its old calls can still be told.
-    alias = tool.alias if tool else _ILLEGAL.sub("_", part.name)[:64] or "unknown"
-    return replace(part, name=alias)
+    legal = _ILLEGAL.sub("_", part.name)[:64] or "unknown"
+    return telling.on_wire(part) or replace(part, name=legal)
 
 
 def _in_words(call: ToolCall, answer: ToolAnswer) -> tuple[ResultPart, ...]:
     return (Text(f"[The call of {call.name} {answer.status}. Its result:]\n"), *answer.parts)
 
 
-def _answer(call_id: str, result: Result | None) -> ToolAnswer:
+def _answer(call: ToolCall, result: Result | None, seen: Seen) -> ToolAnswer:
     if result is None:
-        return ToolAnswer(call_id, "interrupted", (Text(INTERRUPTED),))
-    return ToolAnswer(call_id, result.status, result.parts)
+        return ToolAnswer(call.id, "interrupted", (Text(INTERRUPTED),))
+    return ToolAnswer(call.id, result.status, seen.parts(result))
 
 
 async def load_blobs(
@@ -184,10 +190,8 @@ def _has_blobs(message: ChatMessage) -> bool:
 
 
 async def with_texts(message: ChatMessage, journal: Journal, missing: set[str]) -> ChatMessage:
-    """Return `message` with large texts whole; what cannot be read goes into `missing`."""
-    answers = [
-        replace(answer, parts=await whole(answer.parts, journal, missing))
-        for answer in message.answers
-    ]
-    parts = await whole(message.parts, journal, missing)
-    return replace(message, parts=parts, answers=tuple(answers))
+    """Return `message` with its large texts whole; what cannot be read goes into `missing`.
+
+    Answers stay as they are: of large results a model is sent excerpts.
+    """
+    return replace(message, parts=await whole(message.parts, journal, missing))

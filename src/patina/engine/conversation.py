@@ -24,7 +24,7 @@ from patina.engine.turn import DEFECT, TurnEnd
 from patina.engine.work import AnyWork, Asked, Worker, existing
 from patina.model import commands, events
 from patina.model.faults import Failure, Fault, UsageFault
-from patina.model.items import Meta
+from patina.model.items import Ask, Meta, Question
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +67,12 @@ class Conversation:
         elif isinstance(command, commands.AnswerPermission):
             with self._told(command):
                 self._questions.take(command)
+        elif isinstance(command, commands.AnswerQuestion):
+            with self._told(command):
+                self._questions.take_values(command)
+        elif isinstance(command, commands.CancelCall):
+            with self._told(command):
+                self._cancel_call(command)
         else:
             try:
                 self._send.send_nowait(command)
@@ -81,7 +87,7 @@ class Conversation:
     def close(self, reason: str) -> None:
         """End the running turn in good order, give back messages, and carry out what else waits."""
         self._closing = True
-        self.interrupt(reason)
+        self.interrupt(reason, leaving=True)
         self._end_titling(reason)
         self._send.close()
 
@@ -106,8 +112,11 @@ class Conversation:
         """Return once all that waited at `close` is carried out."""
         await self._ended.wait()
 
-    def interrupt(self, reason: str) -> None:
-        """End the running turn in good order, and give back the messages that wait for its end."""
+    def interrupt(self, reason: str, *, leaving: bool = False) -> None:
+        """End the running turn in good order, and give back the messages that wait for its end.
+
+        With `leaving`, what servers carry out as tasks is left to them.
+        """
         given_back = [*self._waiting, *self._untaken]
         self._waiting.clear()
         self._untaken.clear()
@@ -115,7 +124,14 @@ class Conversation:
             what = "Not sent." if isinstance(command, commands.SendMessage) else "Not done."
             self._failed(command, Failure("usage", f"{what} {reason}", _AGAIN))
         if self._interruption is not None:
-            self._interruption.request(reason)
+            self._interruption.request(reason, leaving=leaving)
+
+    def _cancel_call(self, command: commands.CancelCall) -> None:
+        running = self._interruption
+        if running is None or not running.cancel_call(command.call_id, "The user cancelled it."):
+            raise UsageFault(
+                "This call is not under way.", hint="It has its result, or its turn has ended."
+            )
 
     async def run(self) -> None:
         """Take commands until the host cancels."""
@@ -140,7 +156,8 @@ class Conversation:
 
     def _failed(self, command: commands.AnyCommand, failure: Failure) -> None:
         tag = type(command).__struct_config__.tag
-        reference = getattr(command, "message_id", getattr(command, "ask_id", ""))
+        names = ("message_id", "ask_id", "question_id", "call_id")
+        reference = next((getattr(command, name) for name in names if hasattr(command, name)), "")
         self._recorder.tell(events.CommandFailed(command=str(tag), error=failure, ref=reference))
 
     async def _carry_out(self, command: commands.AnyCommand, tasks: anyio.abc.TaskGroup) -> None:
@@ -250,8 +267,12 @@ class Conversation:
             opened = events.ConversationOpened(title=tree.title(), damaged=self._damaged)
             self._recorder.tell(opened)
             unfinished = tree.partial() is not None or tree.open_calls() is not None
-            for ask in self._questions.waiting():
-                self._recorder.tell(events.PermissionAsked(item=ask))
+            for open_one in (*self._questions.waiting(), *self._questions.posed()):
+                node = tree.node(open_one.id)  # what is being written is told in a moment
+                if isinstance(node, Ask):
+                    self._recorder.tell(events.PermissionAsked(item=node))
+                elif isinstance(node, Question):
+                    self._recorder.tell(events.QuestionAsked(item=node))
         draft = await self._services.drafts.load(self.identifier)
         if draft is not None:
             self._recorder.tell(events.DraftChanged(parts=draft.parts, parent=draft.parent))

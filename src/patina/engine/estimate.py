@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from patina.model.chat import ChatMessage, ModelInfo, ToolSpec
+from patina.model.chat import ChatMessage, ModelInfo, ToolInfo, ToolSpec
 from patina.model.codec import encode_json
 from patina.model.parts import File, Image, Part, ResultPart, Text, Thinking, ToolCall
 
@@ -77,6 +77,17 @@ def fixed_size(system: str, tools: Iterable[ToolSpec]) -> Size:
     """Return the size of what goes along with every history."""
     offered = [(tool.name, tool.description, tool.schema) for tool in tools]
     return Size(text_tokens(system, encode_json(offered).decode() if offered else ""))
+
+
+def server_costs(tools: Iterable[ToolInfo]) -> dict[str, int]:
+    """Return, by server, the tokens that the names, descriptions and schemas of `tools` cost each
+    request that has them all.
+    """
+    costs: dict[str, float] = {}
+    for tool in tools:
+        offered = encode_json((tool.alias, tool.description, tool.schema)).decode()
+        costs[tool.server] = costs.get(tool.server, 0.0) + text_tokens(offered)
+    return {server: round(tokens) for server, tokens in costs.items()}
 
 
 def _gather(

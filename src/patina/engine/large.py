@@ -1,4 +1,8 @@
-"""Large texts stand in blobs: a transcript line is short, and lists and views stay fast."""
+"""Large texts stand in blobs: a transcript line is short, and lists and views stay fast.
+
+People and, of messages, models get them whole again; of large results a model gets excerpts
+(`excerpts`).
+"""
 
 from collections.abc import Iterable
 from typing import Final, TypeVar
@@ -71,6 +75,9 @@ def _said(citation: Citation) -> int:
 
 
 def _well_formed(part: AnyPart) -> AnyPart:
+    if isinstance(part, ToolCall):
+        arguments = well_formed(part.arguments)
+        return part if arguments is part.arguments else replace(part, arguments=arguments)
     if not isinstance(part, Text):
         return part
     text = well_formed(part.text)

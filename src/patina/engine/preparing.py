@@ -5,10 +5,19 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from patina.engine.context import History, history_of, load_blobs, system_prompt, tool_specs
+from patina.engine.context import (
+    History,
+    Telling,
+    history_of,
+    load_blobs,
+    system_prompt,
+    tool_specs,
+)
 from patina.engine.estimate import Size, calibration, fixed_size, size_of
+from patina.engine.excerpts import Excerpts, Seen, has_media
 from patina.engine.interruption import Interruption
 from patina.engine.notes import write_note
+from patina.engine.own_tools import OwnTools, Told
 from patina.engine.recorder import Recorder
 from patina.engine.services import Services
 from patina.engine.summary import can_summarise
@@ -37,12 +46,16 @@ class Requests:
         interruption: Interruption,
         model: ModelRef,
         options: TurnOptions,
+        own: OwnTools,
+        excerpts: Excerpts,
     ) -> None:
         self._services = services
         self._recorder = recorder
         self._interruption = interruption
         self._model = model
         self._options = options
+        self._own = own
+        self._excerpts = excerpts
         self._info: ModelInfo | None = None
         self._waited = 0.0  # for it, in seconds
         self._told_bound = False
@@ -76,26 +89,29 @@ class Requests:
         )
         await self._recorder.write(note)
 
-    async def next(self, tools: Collection[ToolInfo]) -> ChatRequest:
-        """Return the request that the active branch asks for.
+    async def next(self, *, offering: bool) -> ChatRequest:
+        """Return the request that the active branch asks for; with the tools, where `offering`.
 
         Raises `ProviderFault` (context_too_long) for one that is too long for its model.
         """
         tree, chat = self._recorder.tree, self._services.chat
-        history = self._history(plain=self.are_toolless)
+        seen = await self._seen(offering=offering)
+        told = self._own.told(readable=seen.readable) if offering else Told()
+        history = self._history(seen, plain=self.are_toolless)
         if any(message.answers for message in history.messages):
             info = await self._known(QUICK_SECONDS)
             if info is not None and info.tools is False:
-                history = self._history(plain=True)
+                history = self._history(seen, plain=True)
         messages, blobs, missing = await load_blobs(history.messages, self._services.journal)
+        missing += len(seen.lost)
         if missing:
             words = f"{missing} stored files of this conversation cannot be read and were left out."
             await write_note(self._recorder, "warning", Failure("store", words))
         request = ChatRequest(
             model=self._model.model,
             messages=messages,
-            system=system_prompt(tree.fact("system") or chat.system, tuple(tools)),
-            tools=tool_specs(tuple(tools)),
+            system=system_prompt(tree.fact("system") or chat.system, told),
+            tools=tool_specs(told.tools),
             temperature=self._options.temperature,
             max_tokens=self._options.max_tokens or chat.max_tokens,
             effort=self._options.effort or self._model.effort,
@@ -111,8 +127,16 @@ class Requests:
             return failure
         return replace(failure, hint=self._hint())
 
-    def _history(self, *, plain: bool) -> History:
-        return history_of(self._recorder.tree, self._services.tools, self._model, plain=plain)
+    async def _seen(self, *, offering: bool) -> Seen:
+        """Return how the results of the branch are sent: what is too large is left out."""
+        tree = self._recorder.tree
+        info = await self._known(INFO_SECONDS) if has_media(tree) else self._info
+        window = info.context_window if info is not None else None
+        return await self._excerpts.seen(tree, offering=offering, window=window)
+
+    def _history(self, seen: Seen, *, plain: bool) -> History:
+        telling = Telling(seen, None if plain else self._own.on_wire)
+        return history_of(self._recorder.tree, self._model, telling)
 
     async def _known(self, seconds: float) -> ModelInfo | None:
         """Return what is known of the model, where that is found in time."""

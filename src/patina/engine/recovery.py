@@ -1,13 +1,13 @@
 """What a crash left open is closed, the same way as an interruption would have closed it."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from patina.engine.context import INTERRUPTED
 from patina.engine.recorder import Recorder
 from patina.model.chat import split_tool_name
 from patina.model.items import Note, Result
-from patina.model.parts import Text
-from patina.model.tree import OpenCalls
+from patina.model.parts import Text, ToolCall
 from patina.views.tool_card import finished_text
 
 CRASHED: Final = "Patina stopped while it was open."
@@ -30,13 +30,20 @@ async def close_partial(recorder: Recorder) -> None:
     await recorder.write(*((partial,) if partial.parts else ()), note)
 
 
-async def close_calls(recorder: Recorder, opened: OpenCalls, why: str) -> None:
-    """Give every call in `opened` the result "interrupted": providers refuse a call that hangs."""
-    for call in opened.calls:
+async def close_calls(
+    recorder: Recorder, message_id: str, calls: Iterable[ToolCall], why: str
+) -> None:
+    """Give every call of a message the result "interrupted", unless it has one.
+
+    Providers refuse a call that hangs.
+    """
+    for call in calls:
+        if (message_id, call.id) in recorder.tree.results:
+            continue
         server, tool = split_tool_name(call.name)
         result = Result(
             **recorder.keys(),
-            message=opened.message.id,
+            message=message_id,
             call_id=call.id,
             server=server,
             tool=tool,

@@ -1,11 +1,15 @@
 """What the engine is built from."""
 
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
 from msgspec import Struct
 
 from patina.engine.bus import Bus
-from patina.model.settings import ChatSettings
+from patina.model.chat import ModelInfo
+from patina.model.settings import ChatSettings, ServerSettings
 from patina.ports.clock import Clock
 from patina.ports.drafts import Drafts
+from patina.ports.features import Features
 from patina.ports.journal import Journal
 from patina.ports.meter import Meter
 from patina.ports.permission import Gate
@@ -13,18 +17,27 @@ from patina.ports.provider import Providers
 from patina.ports.tools import Tools
 
 
+async def no_models() -> Sequence[ModelInfo]:
+    """Say that nobody knows which models there are."""
+    return ()
+
+
 class Services(Struct, frozen=True, kw_only=True):
     """The ports, the bus, and the bounds of a turn. `device` is stamped on every item.
 
     `titles` says whether conversations get one by themselves: only where the engine lives on after
-    an answer, and the user wants it; providers in `untitled` are not asked. `watch` is the number
-    of seconds after which it looks again for what other processes wrote, 0 for never.
+    an answer, and the user wants it; providers in `untitled` are not asked. `features` is what
+    servers offer beside tools (None: nothing). `watch` is the number of seconds after which it
+    looks again for what other processes wrote, 0 for never. `servers` returns the settings of the
+    servers as they are now; `models` the models of the providers that can be used, within two
+    seconds or so, and never raises.
     """
 
     journal: Journal
     drafts: Drafts
     providers: Providers
     tools: Tools
+    features: Features | None = None
     gate: Gate
     meter: Meter
     clock: Clock
@@ -35,3 +48,5 @@ class Services(Struct, frozen=True, kw_only=True):
     titles: bool = False
     untitled: tuple[str, ...] = ()
     watch: float = 0.0
+    servers: Callable[[], Mapping[str, ServerSettings]] = dict
+    models: Callable[[], Awaitable[Sequence[ModelInfo]]] = no_models

@@ -146,6 +146,20 @@ async def words_of(
     return "".join(words), end
 
 
+async def reply_of(
+    stream: AsyncIterator[chat.StreamEvent], name_of: Callable[[str], str]
+) -> tuple[tuple[Part, ...], chat.Finished | chat.Failed]:
+    """Return the parts of an answer that nobody watches, and its end. Cancelling closes it."""
+    fold = _Fold()
+
+    def take(event: _Coming) -> None:
+        if not isinstance(event, chat.Retrying):
+            fold.add(event)
+
+    end = await _read(stream, take) or chat.Failed(CUT)
+    return fold.parts(name_of, calls=isinstance(end, chat.Finished)), end
+
+
 class Receiver:
     """Receives one reply with the id `message`."""
 

@@ -11,8 +11,9 @@ import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
-from patina.engine.context import messages_of, with_texts
+from patina.engine.context import Telling, messages_of, with_texts
 from patina.engine.estimate import size_of, text_tokens
+from patina.engine.excerpts import Excerpts, Seen
 from patina.engine.interruption import Interruption
 from patina.engine.recorder import Recorder
 from patina.engine.services import Services
@@ -76,6 +77,7 @@ class Summariser:
         self._recorder = recorder
         self._interruption = interruption
         self._model = model
+        self._seen = Seen()
         self._info = ModelInfo(model.provider, model.model)
         self._usage = Usage()
         self._costs: list[Cost | None] = []
@@ -89,6 +91,7 @@ class Summariser:
         driver = self._services.providers.driver(self._model.provider)
         with self._interruption.scope(), self._services.clock.timeout(INFO_SECONDS):
             self._info = await self._services.providers.info(self._model)
+        self._seen = await Excerpts(self._services.journal).seen(self._recorder.tree)
         plan = self._plan()
         text = await self._summary(driver, plan)
         note = Note(
@@ -133,12 +136,12 @@ class Summariser:
         )
 
     def _told(self, items: Iterable[TreeItem]) -> list[ChatMessage]:
-        tree, tools = self._recorder.tree, self._services.tools
+        tree, telling = self._recorder.tree, Telling(self._seen)
         return [
             message
             for item in items
             if isinstance(item, Message)
-            for message in messages_of(item, tree, tools, "", plain=True)
+            for message in messages_of(item, tree, "", telling)
         ]
 
     async def _summary(self, driver: Driver, plan: Plan) -> str:

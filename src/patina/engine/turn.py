@@ -10,9 +10,11 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from patina.engine.excerpts import Excerpts
 from patina.engine.interruption import Interruption
 from patina.engine.large import MESSAGE_BYTES, put_away
 from patina.engine.notes import write_note
+from patina.engine.own_tools import OwnTools
 from patina.engine.preparing import Requests, takes_no_tools
 from patina.engine.questions import Questions
 from patina.engine.recorder import Recorder
@@ -55,11 +57,14 @@ class Turn:
         questions: Questions,
         interruption: Interruption,
         granted: set[str],
+        excerpts: Excerpts,
         *,
         turn_id: str,
         model: ModelRef,
         options: TurnOptions,
     ) -> None:
+        self._own = OwnTools(services, lambda: recorder.tree)
+        services = replace(services, tools=self._own)
         self._services = services
         self._recorder = recorder
         self._id = turn_id
@@ -70,7 +75,9 @@ class Turn:
         self._interruption = interruption
         self._offered: dict[str, ToolInfo] = {}  # by alias
         self._tools = ToolStep(services, recorder, questions, interruption, granted)
-        self._requests = Requests(services, recorder, interruption, model, options)
+        self._requests = Requests(
+            services, recorder, interruption, model, options, self._own, excerpts
+        )
 
     async def run(self) -> TurnEnd:
         """Answer the newest user message, or go on after tool calls that are still open."""
@@ -120,7 +127,7 @@ class Turn:
         servers = self._options.servers
         if servers == () or (servers is None and self._requests.are_toolless):
             return  # no server has to be waited for
-        listed = await self._services.tools.list(servers)
+        listed = await self._own.list(servers)
         tools = await self._requests.tools_of(listed)
         self._offered = {tool.alias: tool for tool in tools}
         self._tools.offer(tools)
@@ -139,13 +146,13 @@ class Turn:
 
     async def _reply(self, driver: Driver) -> TurnEnd:
         """Ask the model once; a second time without tools where it takes none."""
-        request = await self._requests.next(self._offered.values())
+        request = await self._requests.next(offering=bool(self._offered))
         reply, end = await self._send(driver, request)
         if not reply.parts and takes_no_tools(request, reply.end):
             await self._requests.leave_out_tools()
             self._offered = {}
             self._tools.offer(())
-            _, end = await self._send(driver, await self._requests.next(()))
+            _, end = await self._send(driver, await self._requests.next(offering=False))
         return end
 
     async def _send(self, driver: Driver, request: ChatRequest) -> tuple[Reply, TurnEnd]:
@@ -169,7 +176,11 @@ class Turn:
         cost = await self._services.meter.settle(hold, self._model, usage)
         end = self._ending(reply)
         if reply.parts or isinstance(reply.end, Finished):
-            parts = await put_away(reply.parts, self._services.journal, MESSAGE_BYTES)
+            parts = tuple(
+                self._own.unfolded(part) if isinstance(part, ToolCall) else part
+                for part in reply.parts
+            )
+            parts = await put_away(parts, self._services.journal, MESSAGE_BYTES)
             reply = replace(reply, parts=parts)
             await self._recorder.write(self._message(message_id, reply, end, usage, cost))
         elif reply.end is None:

@@ -5,6 +5,7 @@ One at a time, with the conversation loaded and its turn held against other proc
 
 from collections.abc import Callable
 
+from patina.engine.excerpts import Excerpts
 from patina.engine.interruption import Interruption
 from patina.engine.large import MESSAGE_BYTES, put_away
 from patina.engine.questions import Questions
@@ -12,6 +13,7 @@ from patina.engine.recorder import LEAF, Recorder
 from patina.engine.recovery import CRASHED, close_calls, close_partial
 from patina.engine.services import Services
 from patina.engine.summary import Summariser
+from patina.engine.tool_step import ToolStep
 from patina.engine.turn import Turn, TurnEnd
 from patina.model import commands
 from patina.model.chat import ModelRef
@@ -20,6 +22,7 @@ from patina.model.faults import UsageFault
 from patina.model.ids import is_id
 from patina.model.items import Head, Leaf, Message, Meta
 from patina.model.options import TurnOptions
+from patina.model.parts import File, Image, Text
 from patina.model.tree import Tree, tool_calls
 
 Asked = (
@@ -50,6 +53,7 @@ class Worker:
         self._questions = questions
         self._begun = begun
         self._granted: set[str] = set()
+        self._excerpts = Excerpts(services.journal)
 
     async def carry_out(self, command: AnyWork, interruption: Interruption) -> TurnEnd | None:
         """Return how the turn ended, None where there was none. Raises `Fault`s."""
@@ -76,7 +80,7 @@ class Worker:
             if command.parent not in (None, own) and command.parent not in tree:
                 raise UsageFault(f"There is no item {command.parent} in this conversation.")
             if tree.head is not None:
-                await self._recover()
+                await self._recover(interruption)
             await self._begin(command, model)
         elif tree.leaf != command.message_id:
             raise UsageFault(
@@ -94,6 +98,12 @@ class Worker:
         if system is not None or _name(model) != tree.fact("model"):
             written.append(Meta(**keys(), system=system, model=_name(model)))
         parent = None if command.parent == self._recorder.conversation else command.parent or LEAF
+        for spoken in command.before:
+            # Calls and thinking of another's making are none of this conversation's.
+            said = tuple(part for part in spoken.parts if isinstance(part, Text | Image | File))
+            said = await put_away(said, self._services.journal, MESSAGE_BYTES)
+            written.append(Message(**keys(parent), role=spoken.role, parts=said))
+            parent = written[-1].id
         parts = await put_away(command.parts, self._services.journal, MESSAGE_BYTES)
         own = {**keys(parent), "id": command.message_id}
         written.append(Message(**own, role="user", parts=parts))
@@ -109,23 +119,32 @@ class Worker:
             self._questions,
             interruption,
             self._granted,
+            self._excerpts,
             turn_id=turn_id,
             model=model,
             options=options,
         )
         return await turn.run()
 
-    async def _recover(self) -> None:
+    async def _recover(self, interruption: Interruption) -> None:
+        """Close what a crash left open; what a server went on with as a task is waited for."""
         await close_partial(self._recorder)
         opened = self._recorder.tree.open_calls()
-        if opened is not None:
-            await close_calls(self._recorder, opened, CRASHED)
+        if opened is None:
+            return
+        self._begun()
+        step = ToolStep(
+            self._services, self._recorder, self._questions, interruption, self._granted
+        )
+        await step.finish(opened)
+        if interruption.requested:
+            raise UsageFault(f"Not done. {interruption.reason}", hint="Try again.")
 
     async def _retry(self, command: commands.RetryTurn, interruption: Interruption) -> TurnEnd:
         tree = existing(self._recorder)
         _check_kept(self._recorder)
         model = self._services.providers.resolve(command.model or tree.fact("model"))
-        await self._recover()
+        await self._recover(interruption)
         said = [item for item in tree.path() if isinstance(item, Message)]
         asked = [item.id for item in said if item.role == "user"]
         if not asked or (said[-1].role == "assistant" and not tool_calls(said[-1])):
@@ -147,7 +166,7 @@ class Worker:
         asked = [item.id for item in tree.path(command.item_id) if _is_user(item)]
         if not asked:
             raise UsageFault("There is no message to answer anew.", hint="Send one.")
-        await self._recover()
+        await self._recover(interruption)
         await self._choose(model)
         if tree.leaf != asked[-1]:
             await self._recorder.write(Leaf(**self._recorder.keys(), item=asked[-1]))
@@ -163,19 +182,21 @@ class Worker:
     ) -> None:
         tree = existing(self._recorder)
         model = self._services.providers.resolve(command.model or tree.fact("model"))
-        await self._recover()
+        await self._recover(interruption)
         self._begun()
         await Summariser(self._services, self._recorder, interruption, model).run()
 
     async def _resume(self, interruption: Interruption) -> TurnEnd | None:
-        """Close what a crash left open; ask again what nobody answered, and then go on."""
+        """Close what a crash left open; ask again what nobody answered, wait for what a server
+        went on with, and then go on.
+        """
         await close_partial(self._recorder)
         tree = self._recorder.tree
         opened = tree.open_calls()
         if opened is None:
             return None
-        if not opened.waiting():
-            await close_calls(self._recorder, opened, CRASHED)
+        if not opened.waiting() and not opened.going_on():
+            await close_calls(self._recorder, opened.message.id, opened.calls, CRASHED)
             return None
         asked = (item.id for item in reversed(tree.path()) if _is_user(item))
         turn_id = next(asked, opened.message.id)

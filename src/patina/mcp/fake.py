@@ -11,9 +11,12 @@ from patina.mcp.schema import Checker
 from patina.model.chat import ToolInfo, ToolOutcome
 from patina.model.faults import McpFault, UsageFault
 from patina.model.parts import Text
+from patina.ports.dialog import Dialog
 
 Answer = str | ToolOutcome
 Script = Callable[[Mapping[str, Any]], Answer | Awaitable[Answer]]
+Talk = Callable[[Mapping[str, Any], Dialog], Awaitable[Answer]]
+Resume = Callable[[str, Dialog], Awaitable[Answer]]
 ANYTHING: Final[Mapping[str, Any]] = {"type": "object"}
 
 
@@ -63,6 +66,8 @@ class FakeTools:
         self.cancelled: list[str] = []
         self._infos: dict[str, ToolInfo] = {}
         self._scripts: dict[str, Script] = {}
+        self._talks: dict[str, Talk] = {}
+        self._resumes: dict[str, Resume] = {}
         self._checker = Checker()
 
     def add(
@@ -77,6 +82,7 @@ class FakeTools:
         destructive: bool | None = None,
         open_world: bool | None = None,
         timeout: float = 30.0,
+        most_time: float = 600.0,
     ) -> ToolInfo:
         """Offer the tool `server.tool`, from now on, and return it. A second one replaces it."""
         server, _, tool = name.partition(".")
@@ -91,9 +97,25 @@ class FakeTools:
             destructive=destructive,
             open_world=open_world,
             timeout=timeout,
+            most_time=most_time,
         )
         self._scripts[name] = script
         return self._infos[name]
+
+    def add_talking(
+        self,
+        name: str,
+        talk: Talk,
+        *,
+        resume: Resume | None = None,
+        timeout: float = 30.0,
+        most_time: float = 600.0,
+    ) -> ToolInfo:
+        """Offer a tool that has the call's dialog; `resume` is what a task of it goes on with."""
+        self._talks[name] = talk
+        if resume is not None:
+            self._resumes[name] = resume
+        return self.add(name, lambda _: "", timeout=timeout, most_time=most_time)
 
     async def list(self, servers: tuple[str, ...] | None) -> tuple[ToolInfo, ...]:
         """As `Tools.list`."""
@@ -121,15 +143,40 @@ class FakeTools:
         """As `Tools.ready`: there is nothing to start."""
         await anyio.lowlevel.checkpoint()
 
-    async def call(self, tool: ToolInfo, arguments: Mapping[str, Any]) -> ToolOutcome:
+    async def call(
+        self, tool: ToolInfo, arguments: Mapping[str, Any], dialog: Dialog | None = None
+    ) -> ToolOutcome:
         """As `Tools.call`."""
-        script = self._scripts.get(tool.name)
-        if script is None:
+        if tool.name not in self._scripts:
             raise McpFault(f"Server {tool.server} no longer offers the tool {tool.tool}.")
         self.calls.append((tool.name, dict(arguments)))
+        return await self._run(tool, lambda: self._answer(tool, arguments, dialog))
+
+    async def resume(
+        self, tool: ToolInfo, task_id: str, dialog: Dialog | None = None
+    ) -> ToolOutcome:
+        """As `Tools.resume`."""
+        going_on = self._resumes.get(tool.name)
+        if going_on is None or dialog is None:
+            raise McpFault(f"Server {tool.server} knows nothing of the task {task_id} any more.")
+        return await self._run(tool, lambda: going_on(task_id, dialog))
+
+    def _answer(
+        self, tool: ToolInfo, arguments: Mapping[str, Any], dialog: Dialog | None
+    ) -> Answer | Awaitable[Answer]:
+        talk = self._talks.get(tool.name)
+        if talk is None:
+            return self._scripts[tool.name](arguments)
+        if dialog is None:
+            raise McpFault(f"The tool {tool.name} asks, and there is nobody to ask.")
+        return talk(arguments, dialog)
+
+    async def _run(
+        self, tool: ToolInfo, begin: Callable[[], Answer | Awaitable[Answer]]
+    ) -> ToolOutcome:
         try:
             await anyio.lowlevel.checkpoint()
-            answer = script(arguments)
+            answer = begin()
             if isinstance(answer, Awaitable):
                 answer = await answer
         except anyio.get_cancelled_exc_class():

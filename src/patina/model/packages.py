@@ -22,7 +22,7 @@ PROTOCOL_VERSIONS: Final = (
     *("auto", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"),
 )
 # One word, and never an option of the program that fetches the package.
-_WORD: Final = re.compile(r"[@\w][^\s\x00-\x1f\x7f]*")
+_WORD: Final = re.compile(r"(?!-)[^\s\x00-\x1f\x7f]+")
 
 
 def is_package_word(text: str) -> bool:

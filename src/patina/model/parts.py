@@ -81,11 +81,23 @@ Part = Text | Thinking | Image | File | ToolCall
 ResultPart = Text | Image | File
 
 
+class CallResult(Struct, frozen=True, omit_defaults=True):
+    """What a server's own tool gave for a call that a model made in an answer to the server."""
+
+    call_id: str
+    parts: tuple[ResultPart, ...] = ()
+    is_error: bool = False
+
+
 class Spoken(Struct, frozen=True, omit_defaults=True):
-    """Words of one side of a conversation: the role is "user" or "assistant"."""
+    """Words of one side of a conversation: the role is "user" or "assistant".
+
+    `answers` stand only in role "user", without parts, and answer the calls of the one before.
+    """
 
     role: Literal["user", "assistant"]
-    parts: tuple[Part, ...]
+    parts: tuple[Part, ...] = ()
+    answers: tuple[CallResult, ...] = ()
 
 
 def text_of(parts: tuple[Part, ...] | tuple[ResultPart, ...]) -> str:

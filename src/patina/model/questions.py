@@ -20,9 +20,11 @@ TaskStatus = Literal["working", "input_required", "completed", "failed", "cancel
 class Sampling(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A prompt that a server wants a model to answer. A person may change any of it.
 
-    `model` is the `provider/model` that is proposed, from the server's `hints` and priorities.
-    `tools` are the names of the server's own tools that the model may call; its calls go back to
-    the server, which runs them. `max_tokens` is already under the bound of the server's settings.
+    `model` is the `provider/model` that is proposed, from the server's `hints` and `priorities`
+    ("cost", "speed", "intelligence", each from 0 to 1). `tools` are the server's own tools that the
+    model may call, in MCP's words (`name`, `description`, `inputSchema`); its calls go back to the
+    server, which runs them. Where a person is shown it, `max_tokens` is already under the bound of
+    the server's settings.
     """
 
     messages: tuple[Spoken, ...]
@@ -33,6 +35,7 @@ class Sampling(Struct, frozen=True, kw_only=True, omit_defaults=True):
     temperature: float | None = None
     stop: tuple[str, ...] = ()
     tools: tuple[dict[str, Any], ...] = ()
+    priorities: dict[str, float] = {}
 
 
 class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,7 +56,8 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Answered(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A person's answer. `content` holds the values of a form by name, or of a sampling what was
-    changed: `system`, `messages` (texts by number, as strings), `model`, `max_tokens`.
+    changed: `system`, `model`, `max_tokens` and `messages`, which has the new text of a message by
+    its number in the prompt, the first being "0".
     """
 
     action: Action

@@ -138,7 +138,8 @@ class UiSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class ChatSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Bounds of a turn. `tool_calls` counts all tool calls of one turn. `titles` says whether
-    models make the titles of conversations.
+    models make the titles of conversations. `find_tools` says whether models look for tools by
+    words instead of being told of all; "auto": where those cost over `tools_budget` tokens.
     """
 
     max_tokens: int = 8192
@@ -147,6 +148,8 @@ class ChatSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     timeout: float = 120.0
     system: str = "You are a helpful assistant."
     titles: Literal["auto", "off"] = "auto"
+    find_tools: Literal["auto", "always", "off"] = "auto"
+    tools_budget: int = 20_000
 
 
 class LogSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -23,6 +23,7 @@ from patina.model.items import (
     Note,
     ReplyStart,
     Result,
+    Task,
     TreeItem,
 )
 from patina.model.options import TurnOptions
@@ -103,6 +104,11 @@ class Tree:
 
     def __contains__(self, identifier: str) -> bool:
         return identifier in self._nodes
+
+    def node(self, identifier: str) -> TreeItem | None:
+        """Return the shown item of that id, if there is one."""
+        node = self._nodes.get(identifier)
+        return node if node is not None and self._is_shown(node) else None
 
     def fact(self, name: str) -> str:
         """Return a textual fact (title, folder, system, model), or ""."""
@@ -210,6 +216,7 @@ class Tree:
         """Return the calls of the branch's last message that have no result anywhere, if any."""
         asks: dict[str, Ask] = {}
         decided: dict[str, Decision] = {}
+        tasks: dict[str, Task] = {}
         started: set[str] = set()
         for item in self._back(self.leaf):
             if isinstance(item, Call):
@@ -218,12 +225,14 @@ class Tree:
                 decided[item.call_id] = item
             elif isinstance(item, Ask):
                 asks[item.call_id] = item
+            elif isinstance(item, Task):
+                tasks.setdefault(item.call_id, item)  # the newest comes first
             elif isinstance(item, Message):
                 calls = tool_calls(item)
                 still = tuple(call for call in calls if (item.id, call.id) not in self.results)
                 if item.role == "user" or not still:
                     return None
-                return OpenCalls(item, still, asks, decided, frozenset(started))
+                return OpenCalls(item, still, asks, decided, frozenset(started), tasks)
         return None
 
 
@@ -237,13 +246,25 @@ def first_words(message: Message) -> str:
 
 
 class OpenCalls(msgspec.Struct, frozen=True):
-    """Calls of `message` without a result, and what is known of each by its call id."""
+    """Calls of `message` without a result, and what is known of each by its call id.
+
+    `tasks` are the newest of those calls that their servers carry out as tasks.
+    """
 
     message: Message
     calls: tuple[ToolCall, ...]
     asks: dict[str, Ask]
     decided: dict[str, Decision]
     started: frozenset[str]
+    tasks: dict[str, Task] = {}
+
+    def going_on(self) -> tuple[ToolCall, ...]:
+        """Return the calls that a server goes on with, or has the result of, without Patina."""
+        return tuple(
+            call
+            for call in self.calls
+            if call.id in self.tasks and self.tasks[call.id].state.status != "cancelled"
+        )
 
     def waiting(self) -> bool:
         """Whether a question to the user is among them that nobody answered."""

@@ -3,11 +3,12 @@
 Precedence, first match decides:
 
 1. a **deny** rule, whatever else matches;
-2. what the user allowed in this conversation for this session;
-3. the run's own approvals (`--approve`), which are answers given in advance;
-4. an **ask** rule;
-5. an **allow** rule;
-6. the default of the configuration: ask, deny, or allow what only reads.
+2. that it is one of Patina's own tools, which reach only what the conversation has already;
+3. what the user allowed in this conversation for this session;
+4. the run's own approvals (`--approve`), which are answers given in advance;
+5. an **ask** rule;
+6. an **allow** rule;
+7. the default of the configuration: ask, deny, or allow what only reads.
 
 The order in which rules are written does not matter. What a server says of its own tools
 (read-only, destructive, open-world) is a claim: a deny or ask rule also catches a tool that says
@@ -47,6 +48,8 @@ class PolicyGate(Struct, frozen=True):
         }
         if "deny" in matching:
             return Deny(matching["deny"], f"A rule of the user denies {tool.name}.")
+        if tool.built_in:
+            return Allow("built-in")
         if tool.name in granted:
             return Allow("session")
         if approved := self.approvals.verdict(tool):

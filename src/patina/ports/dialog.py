@@ -32,3 +32,9 @@ class Dialog(Protocol):
 
     async def task(self, state: TaskState) -> None:
         """Keep how far the call's task is. Once this returns it survives a crash."""
+
+    def keeps_task(self) -> bool:
+        """Whether the server is to go on with the task though the wait for it is cancelled.
+
+        Patina ends then, and finds the task again by `Tools.resume`. Else it is cancelled, too.
+        """

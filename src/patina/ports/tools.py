@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from patina.model.chat import ToolInfo, ToolOutcome
+from patina.ports.dialog import Dialog
 
 
 class Tools(Protocol):
@@ -29,9 +30,19 @@ class Tools(Protocol):
         to start does not count against the tool.
         """
 
-    async def call(self, tool: ToolInfo, arguments: Mapping[str, Any]) -> ToolOutcome:
-        """Run a tool and return what it said.
+    async def call(
+        self, tool: ToolInfo, arguments: Mapping[str, Any], dialog: Dialog | None = None
+    ) -> ToolOutcome:
+        """Run a tool and return what it said. Without `dialog`, what the server asks is refused.
 
         Raises `McpFault` where the server cannot be reached, died, or answered with a JSON-RPC
         error, whose number is then the fault's code. Cancelling tells the server.
+        """
+
+    async def resume(
+        self, tool: ToolInfo, task_id: str, dialog: Dialog | None = None
+    ) -> ToolOutcome:
+        """Wait for the end of a task that a call began before a restart, and return what it said.
+
+        Raises as `call`, and `McpFault` where the server knows nothing of the task any more.
         """

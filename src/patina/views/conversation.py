@@ -4,16 +4,19 @@ from typing import Literal
 
 from msgspec import Struct
 
-from patina.model.items import Message, Note, Result
+from patina.model.items import Answer, Message, Note, Question, Result, Task, TreeItem
 from patina.model.parts import File, Image, Part, Text, text_of
 from patina.model.tree import Tree
 from patina.views.tool_card import finished_text
 
-RowKind = Literal["user", "assistant", "tool", "note"]
+RowKind = Literal["user", "assistant", "tool", "note", "question", "task"]
 
 
 class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One row. `text` is the words; `name` the model or tool; `state` a status or level.
+    """One row. `text` is the words; `name` the model, tool or server; `state` a status or level.
+
+    A question's state is what it was answered, or "open"; one whose call ended without an answer
+    is at "cancel".
 
     Text comes from models, tools and people: a front end passes it through its sanitiser.
     """
@@ -32,26 +35,34 @@ def rows(tree: Tree, leaf: str | None = None) -> list[Row]:
 
     An answer that a crash cut off is the last row, marked partial, though nothing was written.
     """
-    shown = [row for item in tree.path(leaf) if (row := _row(item)) is not None]
+    path = tree.path(leaf)
+    talks = _Talks(path)
+    shown = [row for item in path if (row := _row(item, talks)) is not None]
     partial = tree.partial() if leaf is None else None
     if partial is not None and partial.parts:
         shown.append(_message(partial))
     return shown
 
 
-def _row(item: object) -> Row | None:
+class _Talks:
+    """What is known further on of the questions and tasks of a branch."""
+
+    def __init__(self, path: list[TreeItem]) -> None:
+        self.answers = {item.question: item for item in path if isinstance(item, Answer)}
+        self.ended = {(item.message, item.call_id) for item in path if isinstance(item, Result)}
+        tasks = [item for item in path if isinstance(item, Task)]
+        self.newest = {(item.message, item.call_id): item for item in tasks}
+
+
+def _row(item: TreeItem, talks: _Talks) -> Row | None:
     if isinstance(item, Message):
         return _message(item)
     if isinstance(item, Result):
-        name = f"{item.server}.{item.tool}" if item.server else item.tool
-        return Row(
-            item_id=item.id,
-            kind="tool",
-            ts=item.ts,
-            text=text_of(item.parts) or finished_text(name, item.status),
-            name=name,
-            state=item.status,
-        )
+        return _result(item)
+    if isinstance(item, Question):
+        return _question(item, talks)
+    if isinstance(item, Task):
+        return _task(item, talks)
     if isinstance(item, Note):
         hint = f" {item.hint}" if item.hint else ""
         return Row(
@@ -63,6 +74,55 @@ def _row(item: object) -> Row | None:
             state=item.level,
         )
     return None
+
+
+def _result(item: Result) -> Row:
+    name = f"{item.server}.{item.tool}" if item.server else item.tool
+    return Row(
+        item_id=item.id,
+        kind="tool",
+        ts=item.ts,
+        text=text_of(item.parts) or finished_text(name, item.status),
+        name=name,
+        state=item.status,
+    )
+
+
+def _question(item: Question, talks: _Talks) -> Row:
+    """Return what was asked and, below it, where to go or the values that were given."""
+    answer = talks.answers.get(item.id)
+    unanswered = "cancel" if (item.message, item.call_id) in talks.ended else "open"
+    lines = [item.asked.text, *([item.asked.url] if item.asked.url else [])]
+    if answer is not None and item.asked.kind == "form":
+        lines += [f"{name}: {_value(value)}" for name, value in answer.answered.content.items()]
+    return Row(
+        item_id=item.id,
+        kind="question",
+        ts=item.ts,
+        text="\n".join(lines),
+        name=item.display_name or item.server,
+        state=unanswered if answer is None else answer.answered.action,
+    )
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _task(item: Task, talks: _Talks) -> Row | None:
+    """Return the newest state of a call's task, as one row."""
+    if talks.newest[item.message, item.call_id] is not item:
+        return None
+    return Row(
+        item_id=item.id,
+        kind="task",
+        ts=item.ts,
+        text=item.state.text or item.state.status,
+        name=f"{item.server}.{item.tool}",
+        state=item.state.status,
+    )
 
 
 def _message(item: Message) -> Row:
