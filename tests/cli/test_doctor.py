@@ -120,6 +120,8 @@ def test_servers(capsys: Capture, tmp_path: Path) -> None:
         f"[mcp_servers.off]\nenabled = false\n{demo}"
         '[mcp_servers.gone]\ncommand = "no-such-program"\n'
         '[mcp_servers.far]\ntransport = "sse"\nurl = "https://a.example/sse"\n'
+        '[mcp_servers.keyed]\ntransport = "sse"\nurl = "https://a.example/sse"\n'
+        'headers = { Authorization = "Bearer secret:nothing" }\n'
     )
     command = ("--", sys.executable, "-m", "patina.mcp.demo_server")
     for name, *options in (
@@ -139,7 +141,8 @@ def test_servers(capsys: Capture, tmp_path: Path) -> None:
         "good": ("ok", "may start, 4 tools when last seen"),
         "off": ("ok", "disabled"),
         "new": ("warning", "not yet allowed to start"),
-        "far": ("warning", "remote"),
+        "far": ("ok", "https://a.example/sse, never connected"),
+        "keyed": ("error", "no secret nothing for the header Authorization"),
         "gone": ("error", "no program no-such-program"),
         "keyless": ("error", "no secret nothing for A_KEY"),
         "unset": ("error", "no NOT_SET_ANYWHERE for A_KEY"),

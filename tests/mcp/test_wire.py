@@ -3,21 +3,27 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.mcp.house import House, tool_of
+from tests.mcp.servers import http_raw, socket_server
 
 from patina.assembly.log import install_log, remove_log
 from patina.mcp.toolset import Toolset
 from patina.mcp.wire import LONGEST, Wire
+from patina.model.settings import ServerSettings
 from patina.secrets.redact import Redactor
 
 CANARY = "canary-0123456789-secret"
 OTHER = "another-9876543210-secret"
+UNKNOWN = {"code": -32601, "message": "unknown"}
 
 
 @pytest.fixture
@@ -62,6 +68,78 @@ async def test_a_call_is_traced_when_asked_for(house: House, file: Path, *, debu
     assert answer.startswith("from s: {")
     everything = "".join(lines)
     assert not any(secret in everything for secret in (CANARY, OTHER, "hidden-too"))
+
+
+# C-15
+@pytest.mark.anyio
+@pytest.mark.parametrize("transport", ["streamable-http", "sse", "websocket"])
+@pytest.mark.parametrize("level", ["info", "debug"])
+async def test_no_header_and_no_address_is_traced(
+    house: House, file: Path, transport: Any, level: str
+) -> None:
+    redactor = Redactor()
+    install_log(file, level, redactor, debug_mcp=True)
+    house.keys.secrets["key"] = CANARY
+    headers = {"Authorization": "Bearer secret:key", "X-Plain": OTHER}
+    query = "?api_key=third-1357924680-secret"
+    async with AsyncExitStack() as stack:
+        if transport == "websocket":
+            # What the server's own end would log is not what is looked for.
+            quiet = logging.Logger("quiet", logging.CRITICAL)
+            running = socket_server.running(logger=quiet)
+            url = (await stack.enter_async_context(running)).url
+        elif transport == "sse":
+            url = await stack.enter_async_context(_old_stream())
+        else:
+            raw = await stack.enter_async_context(http_raw.serving(http_raw.OldServer()))
+            url = raw.url
+        settings = ServerSettings(transport=transport, url=url + query, headers=headers)
+        async with house.supervisor({"s": settings}) as supervisor:
+            with anyio.fail_after(10):
+                tools = await Toolset(supervisor).list(None)
+            assert tools
+    lines = wire_lines(file)
+    assert any('"tools/list"' in line for line in lines)
+    assert any(line.startswith("from s: {") for line in lines)
+    everything = text_of(file) + house.log("s")
+    assert not any(secret in everything for secret in (CANARY, OTHER, "third-1357924680"))
+    assert "uthorization" not in everything
+
+
+def text_of(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+@asynccontextmanager
+async def _old_stream() -> AsyncIterator[str]:
+    """A server over the older HTTP transport, for one client."""
+    answers, waiting = anyio.create_memory_object_stream[dict[str, Any]](10)
+    results: dict[str, Any] = {
+        "initialize": {
+            "protocolVersion": "2024-11-05",
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "old", "version": "1"},
+        },
+        "tools/list": {"tools": [{"name": "do", "inputSchema": {"type": "object"}}]},
+    }
+
+    async def handler(request: http_raw.Request, wire: http_raw.Wire) -> None:
+        if request.method == "POST":
+            if "id" in request.message:
+                known = request.rpc in results
+                found = {"result": results[request.rpc]} if known else {"error": UNKNOWN}
+                message = {"jsonrpc": "2.0", "id": request.message["id"], **found}
+                await answers.send(message)
+            await wire.status("202 Accepted")
+            return
+        await wire.events()
+        await wire.raw(b"event: endpoint\ndata: /messages?session=1\n\n")
+        async for message in waiting:
+            await wire.raw(b"event: message\n")
+            await wire.event(message)
+
+    async with answers, waiting, http_raw.serving(handler) as raw:
+        yield raw.url
 
 
 def shown(caplog: pytest.LogCaptureFixture, message: object, *secrets: str) -> str:

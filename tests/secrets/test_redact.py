@@ -109,3 +109,18 @@ def test_it_is_fast() -> None:
     for _ in range(200):
         redactor(line)
     assert time.process_time() - began < 1
+
+
+def test_a_reference_to_a_secret_is_none() -> None:
+    redactor = Redactor()
+    for text in (
+        "--env MY_TOKEN=secret:server/MY_TOKEN",
+        'GITHUB_TOKEN = "secret:github/GITHUB_TOKEN"',
+        "Authorization=Bearer secret:server",
+        "token=keyfile:~/.token_of_mine",
+    ):
+        assert redactor(text) == text
+    assert redactor("token=secret-0123456789") == "token=***"
+    assert redactor("A=secret:sk-0123456789abcdef") == "A=secret:***"
+    assert redactor("the secret:0123456789 of yours") == "the secret:*** of yours"
+    assert Redactor(["server/MY"])("A=secret:server/MY") == "A=secret:***"

@@ -19,6 +19,7 @@ from patina.cli.output import print_json
 from patina.cli.running import run_app, setup_of
 from patina.config.load import WARNINGS
 from patina.mcp import environment
+from patina.mcp.look import shown_url
 from patina.model.faults import EXIT_ERROR, EXIT_OK, Fault, PermissionFault, ProviderFault
 from patina.providers.brands import DEMO
 from patina.views.terminal_text import safe_text
@@ -192,25 +193,29 @@ def _default(app: App) -> Finding:
 
 
 async def _server(app: App, name: str) -> Finding:
+    """Say what can be known of a server without starting or asking it; `mcp doctor` does both."""
     subject = f"MCP server {name}"
     settings = app.supervisor.servers[name]
     if not settings.enabled:
         return Finding(subject, "ok", "disabled")
-    environ = app.setup.environ
+    remote = settings.transport != "stdio"
+    needed = environment.headers if remote else environment.own
     try:
         app.supervisor.startable(name)
         # Reads the keys and key files that it is to be given; nothing of them is shown.
-        await anyio.to_thread.run_sync(environment.own, name, settings, app.setup.keys)
+        await anyio.to_thread.run_sync(needed, name, settings, app.setup.keys)
     except PermissionFault as fault:
         return _failed(subject, fault, "warning")
     except Fault as fault:
-        remote = settings.transport != "stdio"
-        return _failed(subject, fault, "warning" if remote else "error")
-    folder = environment.folder(settings, environ)
-    if settings.transport == "stdio" and not folder.is_dir():
+        return _failed(subject, fault)
+    folder = environment.folder(settings, app.setup.environ)
+    if not remote and not folder.is_dir():
         return Finding(
             subject, "error", f"There is no folder {folder} to start it in.", "Correct its `cwd`."
         )
     known = app.supervisor.definitions(name)
-    seen = f"{len(known)} tools when last seen" if known is not None else "never started"
+    never = "never connected" if remote else "never started"
+    seen = f"{len(known)} tools when last seen" if known is not None else never
+    if remote:
+        return Finding(subject, "ok", f"{shown_url(settings.url)}, {seen}")
     return Finding(subject, "ok", f"may start, {seen}")

@@ -1,4 +1,7 @@
-"""The trace of what is said to and by servers (`--debug-mcp`): the logger `patina.mcp.wire`."""
+"""The trace of what is said to and by servers (`--debug-mcp`): the logger `patina.mcp.wire`.
+
+Headers of HTTP are never part of it, and neither are addresses, whose queries may hold keys.
+"""
 
 import logging
 from collections.abc import Iterable
@@ -7,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from patina.mcp.environment import may_be_secret
+from patina.mcp.exchange import listener
 from patina.mcp.text import visible
 
 LONGEST: Final = 4096
@@ -21,20 +25,26 @@ class Wire:
     """Tells the log, at level debug, of each JSON-RPC message of `server`, 4096 characters of it.
 
     `secrets` are values that never reach the log. Values under a name that may be a secret's are
-    masked too. Nothing is formatted unless the logger listens, and nothing here raises.
+    masked too. Nothing is formatted unless the logger listens, and nothing here raises. Whoever
+    listens where the link is made (`exchange.heard_by`) hears all of it.
     """
 
     def __init__(self, server: str, secrets: Iterable[str] = ()) -> None:
         self._server = server
         self._secrets = sorted((text for text in secrets if len(text) > 3), key=len, reverse=True)
+        self._listener = listener()
 
     def sent(self, line: bytes) -> None:
         """Tell of the message in `line`, which goes to the server."""
+        if self._listener is not None:
+            self._listener.sent(line)
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("to %s: %s", self._server, self._shown(line))
 
     def received(self, line: bytes) -> None:
         """Tell of the message in `line`, which came from the server."""
+        if self._listener is not None:
+            self._listener.received(line)
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("from %s: %s", self._server, self._shown(line))
 

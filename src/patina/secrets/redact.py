@@ -8,17 +8,21 @@ MASK = "***"
 MIN_SECRET = 6  # shorter values are words, and masking them would blank half of every log
 
 _CHARACTER = r"[A-Za-z0-9._~+/=-]"
+# What stands in place of a secret in settings and hints is none, and is kept.
+_REFERENCE = r"(?:secret|env|keyfile):[\w./~-]+"
+_NO_REFERENCE = rf"(?!{_REFERENCE})"
 # Public forms of keys, and the places in which a key follows a name.
 _PATTERNS = (
-    r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{12,}"
+    rf"(?P<reference>=\s*[\\\"']*(?:bearer\s+)?{_REFERENCE})"
+    r"|\b(?:sk|pk|rk)-[A-Za-z0-9_-]{12,}"
     r"|\bgh[pousr]_[A-Za-z0-9]{16,}|\bgithub_pat_[A-Za-z0-9_]{16,}"
     r"|\bxox[a-z]-[A-Za-z0-9-]{10,}|\bAIza[A-Za-z0-9_-]{30,}|\bhf_[A-Za-z0-9]{16,}"
     r"|\bAKIA[A-Z0-9]{16}\b|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
-    rf"|(?P<scheme>\b(?:bearer|basic)\s+){_CHARACTER}{{6,}}"
+    rf"|(?P<scheme>\b(?:bearer|basic)\s+){_NO_REFERENCE}{_CHARACTER}{{6,}}"
     r"|(?P<userinfo>://[^\s/:@\"]*:)[^\s/@\"]+(?=@)"
     r"|(?P<name>\b(?:[a-z0-9]+[-_])*(?:api[-_]?key|access[-_]?key|authorization|auth[-_]?token"
     r"|access[-_]?token|refresh[-_]?token|client[-_]?secret|password|passwd|secret|token)"
-    rf"[\\\"']*\s*[:=]\s*[\\\"']*)(?!(?:bearer|basic)\s){_CHARACTER}{{6,}}"
+    rf"[\\\"']*\s*[:=]\s*[\\\"']*)(?!(?:bearer|basic)\s){_NO_REFERENCE}{_CHARACTER}{{6,}}"
 )
 
 
@@ -57,6 +61,9 @@ class Redactor:
 
 
 def _masked(match: re.Match[str]) -> str:
+    if match["reference"]:
+        head, colon, name = match[0].rpartition(":")
+        return head + colon + _patterns().sub(_masked, name)
     return "".join(part for part in match.groups() if part) + MASK
 
 
