@@ -21,7 +21,18 @@ from patina.model.faults import Fault
 
 ROUNDS = 11
 QUICK_ROUNDS = 3
-GROUPS = ("start", "ask", "burst", "messages", "store", "library", "tools", "memory", "providers")
+GROUPS = (
+    "start",
+    "ask",
+    "burst",
+    "messages",
+    "store",
+    "library",
+    "tools",
+    "mcp",
+    "memory",
+    "providers",
+)
 
 
 def main() -> int:
@@ -86,7 +97,7 @@ def groups(
     folder: Path, failures: list[str], *, quick: bool, peers: bool
 ) -> dict[str, Callable[[], list[Row]]]:
     """Return what can be measured, in the order of the table."""
-    from bench import library, mcp_calls, messages, store, wire_rows
+    from bench import library, mcp_calls, mcp_many, messages, store, wire_rows
     from bench.peers import Llm
     from bench.whole import Whole
 
@@ -110,6 +121,7 @@ def groups(
         "store": store.rows,
         "library": lambda: library.rows(folder, rounds, llm, progress),
         "tools": mcp_calls.rows,
+        "mcp": lambda: mcp_many.rows(1 if quick else 5, progress),
         "memory": whole.idle,
         "providers": lambda: [
             *wire_rows.bursts(1 if quick else 5, progress),

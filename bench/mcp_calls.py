@@ -1,32 +1,45 @@
 """Tool calls. (A `mcp.py` here would hide the SDK of that name from every script of this folder.)
 A call through Patina (supervisor, definition check, own transport, result as parts) stands beside
-the SDK's own stdio client and session on a second process of the same server; calls of both take
-turns, so that the machine's moods hit both.
+the SDK's own client and session on the same server, over stdio on a second process of it; calls of
+both take turns, so that the machine's moods hit both. For WebSocket there is a bare loop only.
 """
 
+import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
+from bench.mcp_fleet import fake
+from bench.processes import NotMeasuredError
 from bench.table import Row
 
 from patina.mcp.supervisor import Supervisor
 from patina.mcp.toolset import Toolset
 from patina.model.settings import ServerSettings
 
+if TYPE_CHECKING:
+    from mcp import ClientSession
+
+Given = dict[str, Any]
+Call = Callable[[], Awaitable[object]]
+Bare = Callable[[ServerSettings, str, Given], AbstractAsyncContextManager[Call]]
+ROOT = Path(__file__).resolve().parent.parent
+TOOL = "echo"
 CALLS = 1_000
 WARM_UP = 50
-RATIO = 1.3
+RATIO = 1.2
 LISTED = 50
-EVERYTHING = (
-    Path(__file__).parent.parent
-    / "tests/node/node_modules/@modelcontextprotocol/server-everything/dist/index.js"
+EVERYTHING = ROOT / (
+    "tests/node/node_modules/@modelcontextprotocol/server-everything/dist/index.js"
 )
 DEMO = ServerSettings(command=sys.executable, args=("-m", "patina.mcp.demo_server"))
 
@@ -59,12 +72,32 @@ class NoKeys:
 
 def rows() -> list[Row]:
     """Measure everything and return it. Takes some seconds; server-everything if installed."""
-    measured = [anyio.run(_call, "demo", DEMO, "echo", {"text": "hello"})]
+    measured = [anyio.run(_call, "demo", DEMO, {"text": "hello"}, _stdio)]
     if EVERYTHING.exists():
         node = ServerSettings(command="node", args=(str(EVERYTHING), "stdio"))
-        measured.append(anyio.run(_call, "server-everything", node, "echo", {"message": "hello"}))
+        measured.append(anyio.run(_call, "server-everything", node, {"message": "hello"}, _stdio))
+    with served(fake("http")) as url:
+        remote = ServerSettings(transport="streamable-http", url=url)
+        measured.append(anyio.run(_call, "HTTP", remote, {"text": "hello"}, _http))
+    with served((sys.executable, "-m", "bench.mcp_socket")) as url:
+        remote = ServerSettings(transport="websocket", url=url)
+        call = partial(_call, goal=False)
+        measured.append(anyio.run(call, "WebSocket", remote, {"text": "hello"}, _socket))
     measured.append(anyio.run(_list))
     return measured
+
+
+@contextmanager
+def served(command: Sequence[str]) -> Iterator[str]:
+    """Run a server that prints its URL; give that."""
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.terminate()
 
 
 def _supervisor(home: Path, servers: Mapping[str, ServerSettings]) -> Supervisor:
@@ -84,40 +117,85 @@ def _supervisor(home: Path, servers: Mapping[str, ServerSettings]) -> Supervisor
     )
 
 
-async def _call(name: str, settings: ServerSettings, tool: str, arguments: dict[str, Any]) -> Row:
-    from mcp import ClientSession, StdioServerParameters, stdio_client
+@asynccontextmanager
+async def _stdio(settings: ServerSettings, tool: str, arguments: Given) -> AsyncIterator[Call]:
+    """The SDK's client on a second process of the same server."""
+    from mcp import StdioServerParameters, stdio_client
 
     raw = StdioServerParameters(
         command=settings.command, args=list(settings.args), env=dict(os.environ)
     )
+    with tempfile.TemporaryFile("w") as errlog:
+        async with stdio_client(raw, errlog) as streams, _session(streams) as session:
+            yield lambda: session.call_tool(tool, arguments)
+
+
+@asynccontextmanager
+async def _http(settings: ServerSettings, tool: str, arguments: Given) -> AsyncIterator[Call]:
+    """The SDK's client on the same server."""
+    from mcp.client.streamable_http import streamable_http_client
+
+    async with streamable_http_client(settings.url) as streams, _session(streams) as session:
+        yield lambda: session.call_tool(tool, arguments)
+
+
+@asynccontextmanager
+async def _socket(settings: ServerSettings, tool: str, arguments: Given) -> AsyncIterator[Call]:
+    """No protocol at all, for the SDK has no WebSocket client: JSON there, JSON back."""
+    from websockets.asyncio.client import connect
+    from websockets.typing import Subprotocol
+
+    params = {"name": tool, "arguments": arguments}
+    question = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+
+    async with connect(
+        settings.url, subprotocols=[Subprotocol("mcp")], compression=None, proxy=None
+    ) as connection:
+
+        async def call() -> None:
+            await connection.send(json.dumps(question))
+            json.loads(await connection.recv())
+
+        yield call
+
+
+@asynccontextmanager
+async def _session(streams: tuple[Any, ...]) -> AsyncIterator["ClientSession"]:
+    from mcp import ClientSession
+
+    async with ClientSession(streams[0], streams[1]) as session:
+        await session.initialize()
+        await session.list_tools()
+        yield session
+
+
+async def _call(
+    name: str, settings: ServerSettings, arguments: Given, bare: Bare, *, goal: bool = True
+) -> Row:
     ours: list[float] = []
     floor: list[float] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="patina-bench-") as folder,
-        tempfile.TemporaryFile("w") as errlog,
-    ):
+    with tempfile.TemporaryDirectory(prefix="patina-bench-") as folder:
         async with (
             _supervisor(Path(folder), {"s": settings}) as supervisor,
-            stdio_client(raw, errlog) as (incoming, outgoing),
-            ClientSession(incoming, outgoing) as session,
+            bare(settings, TOOL, arguments) as raw,
         ):
-            await session.initialize()
-            await session.list_tools()
             tools = Toolset(supervisor)
             await tools.list(None)
-            info = tools.find(f"s.{tool}")
-            assert info is not None
+            info = tools.find(f"s.{TOOL}")
+            if info is None:
+                raise NotMeasuredError(f"{name}: {supervisor.status()[0].text}")
             for number in range(CALLS + WARM_UP):
                 begun = time.perf_counter()
                 await tools.call(info, arguments)
                 middle = time.perf_counter()
-                await session.call_tool(tool, arguments)
+                await raw()
                 ended = time.perf_counter()
                 if number >= WARM_UP:
                     ours.append(middle - begun)
                     floor.append(ended - middle)
     figure, least = (statistics.median(times) * 1000 for times in (ours, floor))
-    return Row(f"tool call, {name}", figure, "ms", least, "raw SDK call", times=RATIO)
+    floor_is = "raw SDK call" if goal else "bare websockets"
+    return Row(f"tool call, {name}", figure, "ms", least, floor_is, times=RATIO if goal else None)
 
 
 async def _list() -> Row:

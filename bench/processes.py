@@ -85,7 +85,7 @@ def compare(
 def _measure(name: str, program: Program, folder: Path, port: str, output: Output) -> Run:
     environ = {k: v for k, v in os.environ.items() if not k.startswith(_UNWANTED)}
     environ |= {"TERM": "xterm-256color", **program.environ}
-    before = len(_arrivals(port)) if port else 0
+    before = len(arrivals(port)) if port else 0
     spawn = [PYTHON, "-I", "-S", str(HERE / "spawn.py"), output, *program.arguments]
     try:
         done = subprocess.run(
@@ -100,18 +100,19 @@ def _measure(name: str, program: Program, folder: Path, port: str, output: Outpu
         raise NotMeasuredError(f"{name}: ended with {code}: {said[-500:]}")
     request = 0.0
     if port:
-        arrived = _arrivals(port)[before:]
+        arrived = arrivals(port)[before:]
         if len(arrived) != 1:
             raise NotMeasuredError(f"{name}: {len(arrived)} requests where one was expected")
         request = arrived[0] - float(begun)
     return Run(float(cpu), float(wall), int(peak) / 2**20, request)
 
 
-def _arrivals(port: str) -> list[float]:
+def arrivals(port: str) -> list[float]:
+    """Return when requests arrived at the mock server, by the clock that processes share."""
     connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
     try:
         connection.request("GET", "/stats")
-        arrivals: list[float] = json.load(connection.getresponse())["arrivals"]
-        return arrivals
+        arrived: list[float] = json.load(connection.getresponse())["arrivals"]
+        return arrived
     finally:
         connection.close()

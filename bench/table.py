@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-Unit = Literal["s", "ms", "MB"]
-_DIGITS: dict[Unit, int] = {"s": 3, "ms": 2, "MB": 1}
+Unit = Literal["s", "ms", "MB", ""]
+_DIGITS: dict[Unit, int] = {"s": 3, "ms": 2, "MB": 1, "": 0}
 _HEADINGS = ("", "figure", "floor", "ratio", "the floor is", "peers, and their floors", "goal", "")
 _LEFT = {0, 4, 5, 6, 7}
 
@@ -53,7 +53,7 @@ class Row(NamedTuple):
         """The goal in words."""
         if self.limit is not None:
             wish = f" ({self.wish:g})" if self.wish is not None else ""
-            return f"≤ {self.limit:g} {self.unit}{wish}"
+            return f"≤ {self.limit:g} {self.unit}".rstrip() + wish
         return f"≤ {self.times:g} x floor" if self.times is not None else ""
 
     def plain(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _peer(peer: Peer, unit: Unit) -> str:
 def _figure(value: float, unit: Unit) -> str:
     # What is far below its unit's digits keeps two that count.
     digits = _DIGITS[unit] if abs(value) >= 10 ** -_DIGITS[unit] or not value else 4
-    return f"{value:.{digits}f} {unit}"
+    return f"{value:.{digits}f} {unit}".rstrip()
 
 
 def _times(ratio: float | None) -> str:
