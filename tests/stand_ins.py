@@ -1,18 +1,20 @@
 """Starts the independent stand-ins of `tests/node`, which `./test` installs."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO, Any, Final, Literal
 
-BINARIES = Path(__file__).parent / "node" / "node_modules" / ".bin"
+MODULES: Final = Path(__file__).parent / "node" / "node_modules"
+BINARIES = MODULES / ".bin"
 START_SECONDS = 60.0
 END_SECONDS = 10.0
 
@@ -25,26 +27,29 @@ def node_binary(name: str) -> str:
     return found
 
 
+def node_script(package: str) -> str:
+    """Return the path of the program of an installed package that Patina is to start itself."""
+    found = MODULES / package / "dist/index.js"
+    if not found.is_file() or shutil.which("node") is None:
+        raise AssertionError(f"{package} is not installed: run ./test, which installs it")
+    return str(found)
+
+
 @contextmanager
 def aimock(fixtures: Path) -> Iterator[str]:
     """Run aimock with the fixture files of a folder; its base URL, without a version segment."""
-    # The port is free now; aimock takes no listening socket and cannot pick a port itself.
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [node_binary("llmock"), "-p", str(port), "-f", str(fixtures), "--strict"]
+    port = _free_port()
     url = f"http://127.0.0.1:{port}"
-    with TemporaryFile() as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            _wait_for(process, url, output)
-            yield url
-        finally:
-            process.terminate()
-            try:
-                process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(END_SECONDS)
+
+    def answers() -> bool:
+        with suppress(OSError), urllib.request.urlopen(f"{url}/__aimock/journal", timeout=1):
+            return True
+        return False
+
+    with _running(
+        [node_binary("llmock"), "-p", str(port), "-f", str(fixtures), "--strict"], answers
+    ):
+        yield url
 
 
 def aimock_journal(url: str) -> list[dict[str, Any]]:
@@ -55,15 +60,68 @@ def aimock_journal(url: str) -> list[dict[str, Any]]:
     return journal
 
 
-def _wait_for(process: subprocess.Popen[bytes], url: str, output: IO[bytes]) -> None:
+@contextmanager
+def everything(transport: Literal["sse", "streamable-http"]) -> Iterator[str]:
+    """Run server-everything, which has all that MCP has; the URL of its endpoint."""
+    port = _free_port()
+    argument, path = {"sse": ("sse", "sse"), "streamable-http": ("streamableHttp", "mcp")}[
+        transport
+    ]
+
+    def answers() -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        return False
+
+    script = node_script("@modelcontextprotocol/server-everything")
+    with _running(["node", script, argument], answers, {"PORT": str(port)}):
+        yield f"http://127.0.0.1:{port}/{path}"
+
+
+def _free_port() -> int:
+    """Return a port that is free now; the stand-ins take no listening socket."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    assert isinstance(port, int)
+    return port
+
+
+@contextmanager
+def _running(
+    command: Sequence[str], answers: Callable[[], bool], environ: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Run `command` from when it `answers` on, and end it."""
+    with TemporaryFile() as output:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **(environ or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _wait_for(process, answers, output)
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(END_SECONDS)
+
+
+def _wait_for(
+    process: subprocess.Popen[bytes], answers: Callable[[], bool], output: IO[bytes]
+) -> None:
     """Return when it answers. Fails with its output if it ends, or after a minute."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        with suppress(OSError), urllib.request.urlopen(f"{url}/__aimock/journal", timeout=1):
+        if answers():
             return
         with suppress(subprocess.TimeoutExpired):
             ended = process.wait(0.05)
             output.seek(0)
             said = output.read().decode(errors="replace")
-            raise AssertionError(f"aimock ended with {ended}: {said[-2000:]}")
-    raise AssertionError(f"aimock did not answer within {START_SECONDS:g} s")
+            raise AssertionError(f"{process.args!r} ended with {ended}: {said[-2000:]}")
+    raise AssertionError(f"{process.args!r} did not answer within {START_SECONDS:g} s")

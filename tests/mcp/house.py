@@ -46,6 +46,7 @@ class House:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.events: list[tuple[str, str, str, int]] = []
+        self.notices: list[tuple[str, str, str]] = []
         self.blobs: list[bytes] = []
         self.keys = MemoryKeys()
         self.seen: list[str] = []
@@ -75,6 +76,7 @@ class House:
             cache=self.root / "cache",
             put_blob=self.put_blob,
             on_change=lambda *event: self.events.append(event),
+            on_notice=lambda *notice: self.notices.append(notice),
             **options,
         )
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patina.mcp.oneline import parse_add, slug
+from patina.mcp.oneline import package_name, parse_add, slug
 from patina.model.faults import UsageFault
 from patina.model.settings import ServerSettings
 
@@ -55,6 +55,24 @@ ENVIRON = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
             {"type": "docker", "identifier": "ghcr.io/github/github-mcp-server:1.0"},
         ),
         (
+            "npx -y @modelcontextprotocol/server-filesystem /tmp",
+            "server-filesystem",
+            "npx",
+            ("-y", "@modelcontextprotocol/server-filesystem", "/tmp"),
+            {
+                "type": "npm",
+                "identifier": "@modelcontextprotocol/server-filesystem",
+                "runtime_hint": "npx",
+            },
+        ),
+        (
+            "docker run -i --rm mcp/time",
+            "time",
+            "docker",
+            ("run", "-i", "--rm", "mcp/time"),
+            {"type": "docker", "identifier": "mcp/time"},
+        ),
+        (
             "docker run --rm mcp/time",
             "time",
             "docker",
@@ -88,6 +106,8 @@ def test_package_runners(
         ("http://localhost:3001/sse", "localhost", "sse"),
         ("http://127.0.0.1:8000/mcp", "127-0-0-1", "streamable-http"),
         ("wss://mcp.example.com/ws", "example", "websocket"),
+        ("ws://localhost:9000", "localhost", "websocket"),
+        ("HTTPS://Mcp.Example.com/mcp", "example", "streamable-http"),
     ],
 )
 def test_addresses(tmp_path: Path, line: str, name: str, transport: str | None) -> None:
@@ -127,6 +147,12 @@ def test_plain_commands(tmp_path: Path) -> None:
         ("sh -c 'x' | tee log", "without a shell"),
         ("npx 'unclosed", "quotes"),
         ('{"mcpServers": {}}', "JSON"),
+        ('[{"command": "npx"}]', "JSON"),
+        ("wss://", "no host"),
+        ("ws:/a.example", "no program"),
+        ("mailto:me@example.com", "no program"),
+        ("   ", "no command"),
+        ("A=1", "no command"),
         ("@github/mcp-server", "package, not a command"),
         ("http://[::1", "not valid"),
     ],
@@ -136,6 +162,32 @@ def test_anything_else_says_what_would_work(tmp_path: Path, line: str, words: st
         parse_add(line, environ=ENVIRON, folder=tmp_path)
     assert words in caught.value.failure.message
     assert caught.value.failure.hint
+
+
+# A-18
+def test_the_hint_names_each_form(tmp_path: Path) -> None:
+    with pytest.raises(UsageFault) as caught:
+        parse_add("hello there", environ=ENVIRON, folder=tmp_path)
+    hint = caught.value.failure.hint
+    for form in ("npx -y PACKAGE", "uvx PACKAGE", "docker run -i --rm IMAGE", "http(s)", "ws(s)"):
+        assert form in hint
+
+
+# A-20
+@pytest.mark.parametrize(
+    ("kind", "identifier", "name"),
+    [
+        ("npm", "@github/mcp-server", "github-mcp-server"),
+        ("npm", "@a/b@1.2", "a-b"),
+        ("npm", "plain@1", "plain"),
+        ("docker", "ghcr.io/github/github-mcp-server:1.0", "github-mcp-server"),
+        ("oci", "localhost:5000/time@sha256:ab", "time"),
+        ("pypi", "mcp-server-git[all]==1.0", "mcp-server-git"),
+        ("nuget", "Sample.Server@0.4.0-beta", "sample-server"),
+    ],
+)
+def test_packages_name_their_servers(kind: str, identifier: str, name: str) -> None:
+    assert package_name({"type": kind, "identifier": identifier}) == name
 
 
 @settings(deadline=None)

@@ -86,7 +86,7 @@ async def test_not_executable_is_no_program(house: House) -> None:
     script.write_text("#!/bin/sh\n")
     failure, _ = await failure_of(house, "s", ServerSettings(command=str(script)))
     assert "no program at" in failure.message
-    assert "executed" in failure.hint
+    assert "executable" in failure.hint
 
 
 async def test_null_byte_in_an_argument(house: House) -> None:
@@ -178,11 +178,15 @@ async def test_package_runners_are_shown_as_installing(house: House) -> None:
     assert house.events[1][:2] == ("s", "connected")
 
 
-async def test_remote_transports_say_so(house: House) -> None:
-    settings = ServerSettings(transport="streamable-http", url="https://example.com/mcp")
-    failure, _ = await failure_of(house, "s", settings)
-    assert "remote (streamable-http)" in failure.message
-    assert "stdio" in failure.message
+async def test_remote_servers_need_no_consent_and_say_why_they_are_not_there(
+    house: House,
+) -> None:
+    # Nobody listens at the discard port of this machine.
+    settings = ServerSettings(transport="streamable-http", url="http://127.0.0.1:9/mcp")
+    failure, status = await failure_of(house, "s", settings, allow_start=frozenset())
+    assert "Connection refused" in failure.message
+    assert (status.state, status.text) == ("error", failure.message)
+    assert house.events[0] == ("s", "starting", "Connecting…", 0)
 
 
 async def test_unknown_and_disabled_servers(house: House) -> None:

@@ -20,7 +20,7 @@ PLANTED = (
     ("ui/stray.py", "", "patina.ui.stray"),
     ("ports/stray.py", "import textual", "patina.ports.stray -> textual"),
     ("cli/stray.py", "import mcp.types", "patina.cli.stray -> mcp"),
-    ("mcp/stray.py", "def late():\n    import httpcore2", "patina.mcp.stray -> httpcore2"),
+    ("store/late.py", "def late():\n    import httpcore2", "patina.store.late -> httpcore2"),
     ("helpers/__init__.py", "", "patina.helpers"),
 )
 

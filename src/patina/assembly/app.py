@@ -7,6 +7,8 @@ from msgspec import Struct
 
 from patina import __version__
 from patina.assembly.event_log import log_event
+from patina.assembly.models import usable_models
+from patina.assembly.reload import ConfigurationFollower
 from patina.billing.unmetered import Unmetered
 from patina.config.files import update_file
 from patina.config.keys import join_key
@@ -16,9 +18,11 @@ from patina.engine.bus import Bus
 from patina.engine.clock import SystemClock
 from patina.engine.host import Engine
 from patina.engine.services import Services
+from patina.mcp.keeper import NoticeLevel
 from patina.mcp.supervisor import Supervisor
 from patina.mcp.toolset import Toolset
-from patina.model.events import ProviderChanged, ServerChanged, ServerState
+from patina.mcp.transports import remote
+from patina.model.events import ProviderChanged, ServerChanged, ServerNotice, ServerState
 from patina.model.faults import ProviderFault
 from patina.model.settings import Configured
 from patina.permission.approvals import Approvals
@@ -50,7 +54,9 @@ class Setup(Struct, frozen=True, kw_only=True):
     `environ` is the environment that MCP servers descend from. `keys` finds secrets by name and by
     reference, those of the environment included. `drivers` are ready-made providers by name, for
     tests. Without `save`, conversations are kept in memory only. `lives_on` says that the app goes
-    on after an answer: then titles are made, and what other processes write becomes known.
+    on after an answer: then titles are made, and what other processes write becomes known; with
+    `reload`, which reads the configuration anew, that holds for the configured servers too.
+    `on_notice` hears every notice of a server as it is published, and must not wait.
     """
 
     configured: Configured
@@ -62,6 +68,8 @@ class Setup(Struct, frozen=True, kw_only=True):
     offline: bool = False
     save: bool = True
     lives_on: bool = False
+    reload: Callable[[], Configured] | None = None
+    on_notice: Callable[[ServerNotice], None] | None = None
     drivers: Mapping[str, Driver] = {}
 
 
@@ -69,6 +77,7 @@ class App(Struct, frozen=True, kw_only=True):
     """A running app. Front ends submit commands to `engine` and read its events."""
 
     setup: Setup
+    services: Services
     engine: Engine
     journal: Journal
     drafts: Drafts
@@ -97,19 +106,10 @@ async def open_app(setup: Setup) -> AsyncIterator[App]:
             journal = await stack.enter_async_context(files)
         http = HttpClient(_proxies(setup.network), setup.network.ca_file)
         stack.push_async_callback(http.aclose)
-        supervisor = await stack.enter_async_context(_supervisor(setup, journal, bus))
+        notify = _notify(setup, bus)
+        supervisor = await stack.enter_async_context(_supervisor(setup, journal, bus, notify))
         tools = Toolset(supervisor)
-        providers = ProviderRegistry(
-            settings,
-            setup.keys,
-            http,
-            clock,
-            drivers=setup.drivers,
-            offline=setup.offline,
-            changed=_provider_changed(bus),
-            origins=key_origins(setup.paths, setup.configured),
-            cache=setup.paths.cache,
-        )
+        providers = _providers(setup, http, clock, bus)
         drafts = FileDrafts(setup.paths.data) if setup.save else MemoryDrafts()
         services = Services(
             journal=journal,
@@ -126,10 +126,16 @@ async def open_app(setup: Setup) -> AsyncIterator[App]:
             titles=setup.lives_on,
             untitled=(DEMO,),  # a stand-in names everything alike
             watch=WATCH_SECONDS if setup.lives_on else 0.0,
+            servers=lambda: supervisor.servers,
+            models=lambda: usable_models(providers),
         )
         engine = await stack.enter_async_context(Engine(services))
+        if setup.lives_on and setup.reload is not None:
+            follower = ConfigurationFollower(setup.paths, setup.reload, supervisor, notify)
+            await stack.enter_async_context(follower)
         yield App(
             setup=setup,
+            services=services,
             engine=engine,
             journal=journal,
             drafts=drafts,
@@ -141,6 +147,20 @@ async def open_app(setup: Setup) -> AsyncIterator[App]:
             clock=clock,
             http=http,
         )
+
+
+def _providers(setup: Setup, http: HttpClient, clock: Clock, bus: Bus) -> ProviderRegistry:
+    return ProviderRegistry(
+        setup.configured.settings,
+        setup.keys,
+        http,
+        clock,
+        drivers=setup.drivers,
+        offline=setup.offline,
+        changed=_provider_changed(bus),
+        origins=key_origins(setup.paths, setup.configured),
+        cache=setup.paths.cache,
+    )
 
 
 def _provider_changed(bus: Bus) -> Callable[[str, ProviderState], None]:
@@ -181,9 +201,23 @@ def _paired(configured: Configured) -> Bindings:
     return pairs
 
 
-def _supervisor(setup: Setup, journal: Journal, bus: Bus) -> Supervisor:
+def _notify(setup: Setup, bus: Bus) -> Callable[[ServerNotice], None]:
+    def notify(notice: ServerNotice) -> None:
+        bus.publish(notice)
+        if setup.on_notice is not None:
+            setup.on_notice(notice)
+
+    return notify
+
+
+def _supervisor(
+    setup: Setup, journal: Journal, bus: Bus, notify: Callable[[ServerNotice], None]
+) -> Supervisor:
     def changed(server: str, state: ServerState, text: str, tools: int) -> None:
         bus.publish(ServerChanged(server=server, state=state, text=text, tools=tools))
+
+    def notice(server: str, level: NoticeLevel, text: str) -> None:
+        notify(ServerNotice(server=server, level=level, text=text))
 
     return Supervisor(
         setup.configured.settings.mcp_servers,
@@ -194,8 +228,15 @@ def _supervisor(setup: Setup, journal: Journal, bus: Bus) -> Supervisor:
         cache=setup.paths.cache,
         put_blob=journal.put_blob,
         on_change=changed,
+        on_notice=notice,
         allow_start=setup.approvals.start,
+        network=_servers_network(setup.network),
     )
+
+
+def _servers_network(network: Network) -> remote.Network:
+    proxies = _proxies(network)
+    return remote.Network(proxies.http, proxies.https, proxies.no_proxy, network.ca_file)
 
 
 def _proxies(network: Network) -> Proxies:

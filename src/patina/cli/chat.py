@@ -37,8 +37,10 @@ def chat(
     """
     from msgspec.structs import replace
 
+    from patina.cli.output import use_color
     from patina.cli.running import open_in_thread, setup_of
     from patina.cli.talk import Talk
+    from patina.cli.talk_servers import ServerNews
 
     if sum((last, resume, bool(session))) > 1:
         raise UsageFault("Of --continue, --resume and --session only one can be given.")
@@ -46,8 +48,10 @@ def chat(
         raise UsageFault("A chat needs a terminal.", hint='Use `patina ask "…"` in scripts.')
     run = context(ctx)
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    setup = replace(setup_of(run, approve), lives_on=terminal)
+    dim = terminal and use_color(run.environment.process, sys.stdout)
+    news = ServerNews(terminal=terminal, dim=dim)
+    setup = replace(setup_of(run, approve), lives_on=terminal, on_notice=news.hear)
     with open_in_thread(setup, model or "") as (portal, app):
-        talk = Talk(portal, app, run, model)
+        talk = Talk(portal, app, run, model, news)
         talk.choose(last=last, resume=resume, session=session)
         return talk.run()

@@ -31,6 +31,7 @@ class Context:
         self.log_level: str | None = None
         self.env_file: Path | None = None
         self._configured: Configured | None = None
+        self._given: Flags = {}
         self._logging = False
 
     @cached_property
@@ -96,7 +97,7 @@ class Context:
             if self.log_level is not None:
                 given["log.level"] = ("--log-level", self.log_level)
             configured = load_config(self.paths, self.environment, self.keys, given)
-            self._configured = configured
+            self._configured, self._given = configured, given
             self.start_log(configured.settings.log.level)
             for notice in configured.extra.get(NOTICES, ()):
                 print(f"patina: {safe_text(notice)}", file=sys.stderr)
@@ -106,6 +107,15 @@ class Context:
                 for warning in configured.extra[WARNINGS]:
                     logging.getLogger("patina.config").warning("%s", warning)
         return self._configured
+
+    def reload(self) -> Configured:
+        """Return the settings as the file has them now, with the flags and environment of `load`.
+
+        Prints nothing. Raises `ConfigFault`.
+        """
+        from patina.config.load import load_config
+
+        return load_config(self.paths, self.environment, self.keys, self._given)
 
     def start_log(self, level: str | None = None) -> None:
         """Send what is logged to the log file; without `level`, unless that is done already."""

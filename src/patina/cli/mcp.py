@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from patina.cli import mcp_test
 from patina.cli.context import context
 from patina.cli.mcp_change import add, address, configured_server, disable, edit, enable, remove
+from patina.cli.mcp_import import import_
 from patina.cli.output import print_listing
 from patina.model.faults import EXIT_ERROR, EXIT_OK, McpFault, PermissionFault, UsageFault
 from patina.views.terminal_text import safe_text
@@ -27,7 +29,7 @@ def mcp() -> None:
     """
 
 
-for _command in (add, edit, remove, enable, disable):
+for _command in (add, edit, remove, enable, disable, import_):
     mcp.add_command(_command)
 
 
@@ -42,11 +44,15 @@ def list_(ctx: click.Context, as_json: bool) -> None:
       patina mcp list --json
     """
     from patina.cli.running import run_app, setup_of
+    from patina.mcp.environment import look_up
+
+    run = context(ctx)
 
     async def body(app: "App") -> list[dict[str, Any]]:
+        await look_up(app.supervisor.servers.values(), run.environment.process)
         return [_row(app, status) for status in app.supervisor.status()]
 
-    rows = run_app(setup_of(context(ctx), save=False), body, discover=False)
+    rows = run_app(setup_of(run, save=False), body, discover=False)
     columns = {"server": "SERVER", "state": "STATE", "tools": "TOOLS", "address": "RUNS"}
     columns["text"] = ""
     empty = "No MCP servers. Add one with `patina mcp add`."
@@ -90,16 +96,16 @@ def trust(ctx: click.Context, server: str, yes: bool) -> int:
     Example:
       patina mcp trust files
     """
-    from patina.cli import mcp_edit
+    from patina.cli import mcp_edit, mcp_keep
     from patina.cli.consent import start_text
-    from patina.mcp.trust import Trust
+    from patina.mcp.package import with_command
 
     run = context(ctx)
-    settings = configured_server(run, server)
+    settings = with_command(configured_server(run, server))
     if settings.transport != "stdio":
         click.echo(f"{server} is remote: nothing is started for it, so it needs no consent.")
         return EXIT_OK
-    known = Trust({server: settings}, run.environment.process, run.paths.data)
+    known = mcp_keep.trust_of(run, server, settings)
     plan = known.describe(server)
     if not plan.binary:
         raise McpFault(
@@ -219,3 +225,7 @@ def logs(ctx: click.Context, server: str, lines: int) -> None:
     for line in text.split("\n")[-lines - 1 :]:
         if line:
             click.echo(safe_text(line))
+
+
+for _command in (mcp_test.test, mcp_test.doctor):
+    mcp.add_command(_command)

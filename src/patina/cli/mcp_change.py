@@ -1,14 +1,16 @@
 """The verbs of `patina mcp` that change the configuration: add, edit, remove, enable, disable."""
 
+from typing import Any
+
 import click
 
 from patina.cli.context import Context, context
+from patina.cli.mcp_options import settings_options
 from patina.cli.output import print_json
 from patina.model.faults import EXIT_ERROR, EXIT_OK, UsageFault
 from patina.model.settings import ServerSettings
 from patina.views.terminal_text import safe_text
 
-_ENV = "Text, env:NAME, secret:NAME or keyfile:PATH."
 _PASS = {"ignore_unknown_options": True}
 _BEHIND = "patina.behind"
 
@@ -52,9 +54,11 @@ def address(settings: ServerSettings) -> str:
     """Return where a server is, or what is run."""
     if settings.transport != "stdio":
         return settings.url
+    from patina.mcp.package import with_command
     from patina.mcp.text import command_line
 
-    return command_line((settings.command, *settings.args))
+    filled = with_command(settings)
+    return command_line((filled.command, *filled.args))
 
 
 @click.command(cls=WithDashes, context_settings=_PASS)
@@ -62,97 +66,82 @@ def address(settings: ServerSettings) -> str:
     "words", nargs=-1, metavar="'ONE LINE' | NAME 'ONE LINE' | NAME -- COMMAND [ARGS]..."
 )
 @click.option("--name", metavar="NAME", help="Its name; made from the line unless set.")
-@click.option("--display-name", metavar="TEXT", help="How people see it.")
-@click.option(
-    "--transport",
-    type=click.Choice(["stdio", "streamable-http", "sse", "websocket"]),
-    metavar="KIND",
-    help="stdio, streamable-http, sse or websocket; told by the address unless set.",
-)
-@click.option("--url", metavar="URL", help="Address of a remote server.")
-@click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help=_ENV)
-@click.option("--cwd", metavar="FOLDER", help="Folder it starts in.")
+@settings_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def add(
     ctx: click.Context,
+    /,
     words: tuple[str, ...],
     name: str | None,
-    display_name: str | None,
     transport: str | None,
     url: str | None,
-    variables: tuple[str, ...],
-    cwd: str | None,
+    package: str | None,
     as_json: bool,
+    **given: Any,  # noqa: ANN401 - values of `settings_options`
 ) -> None:
     r"""Add a server. Adding is consent to start exactly that command.
 
-    A literal value of --env whose name says that it is a secret goes to the keys.
+    A literal value of --env or --header whose name says that it is a secret goes to the keys.
+    Nothing is started or contacted.
 
     \b
     Examples:
       patina mcp add "npx -y @modelcontextprotocol/server-memory"
       patina mcp add files -- npx -y @modelcontextprotocol/server-filesystem .
       patina mcp add github "npx -y @github/mcp-server" --env GITHUB_TOKEN=env:GITHUB_TOKEN
+      patina mcp add far --url https://mcp.example.com/mcp --header "X-Api-Key=env:FAR_KEY"
     """
-    from patina.cli import mcp_edit
+    from patina.cli import mcp_edit, mcp_keep
+    from patina.cli.mcp_given import changed
 
     run = context(ctx)
     behind = behind_dashes(ctx, words)
-    added, settings = mcp_edit.from_words(run, words, name, behind=behind, url=url, cwd=cwd)
-    settings = mcp_edit.with_transport(settings, transport)
-    settings = mcp_edit.changed(settings, display_name=display_name, variables=variables, cwd=cwd)
+    added, settings = mcp_edit.from_words(
+        run, words, name, behind=behind, url=url, package=package, cwd=given["cwd"]
+    )
+    settings = changed(mcp_edit.with_transport(settings, transport), **given)
     if added in run.load().settings.mcp_servers:
         raise UsageFault(
             f"There is an MCP server named {added} already.",
             hint=f"Choose another --name, or change it with `patina mcp edit {added}`.",
         )
-    settings = mcp_edit.save(run, added, settings, consent=True)
+    settings = mcp_keep.save(run, added, settings, consent=True)
     if as_json:
-        print_json({"server": added, **mcp_edit.plain(settings)})
+        print_json({"server": added, **mcp_keep.plain(settings)})
     else:
         click.echo(safe_text(f"Added {added}: {address(settings)}"))
+    mcp_keep.show_destination(settings)
 
 
 @click.command(cls=WithDashes)
 @click.argument("server")
 @click.argument("command", nargs=-1, metavar="[-- COMMAND [ARGS]...]")
-@click.option("--display-name", metavar="TEXT", help="How people see it.")
-@click.option("--url", metavar="URL", help="Address of a remote server.")
-@click.option(
-    "--env", "variables", multiple=True, metavar="NAME=VALUE", help=f"{_ENV} NAME= removes it."
-)
-@click.option("--cwd", metavar="FOLDER", help="Folder it starts in.")
-@click.option(
-    "--tool-timeout",
-    type=click.FloatRange(0, min_open=True),
-    metavar="S",
-    help="Seconds that a call may take.",
-)
-@click.option("--allow-tool", "allowed", multiple=True, metavar="GLOB", help="Offer only these.")
+@settings_options
 @click.pass_context
 def edit(
     ctx: click.Context,
+    /,
     server: str,
     command: tuple[str, ...],
-    display_name: str | None,
+    transport: str | None,
     url: str | None,
-    variables: tuple[str, ...],
-    cwd: str | None,
-    tool_timeout: float | None,
-    allowed: tuple[str, ...],
+    package: str | None,
+    **given: Any,  # noqa: ANN401 - values of `settings_options`
 ) -> None:
     r"""Change SERVER. Giving its command is consent to start exactly that command.
 
     A server that might be started before still may: what you type here, you want. One that
-    nobody allowed yet stays so, unless its command is given.
+    nobody allowed yet stays so, unless its command is given. With --package, what stands behind
+    the dashes are its arguments.
 
     \b
     Examples:
       patina mcp edit files --tool-timeout 60
       patina mcp edit files -- npx -y @modelcontextprotocol/server-filesystem ~/notes
     """
-    from patina.cli import mcp_edit
+    from patina.cli import mcp_edit, mcp_keep
+    from patina.cli.mcp_given import changed
 
     run = context(ctx)
     behind = ctx.meta[_BEHIND]
@@ -162,24 +151,21 @@ def edit(
             hint=f"A new command stands behind dashes: patina mcp edit {server} -- COMMAND ARGS…",
         )
     old = settings = configured_server(run, server)
-    if command and url is not None:
-        raise UsageFault("A server has either a URL or a command, not both.")
-    if command:
-        settings = mcp_edit.with_command(run, settings, command, cwd)
+    mcp_edit.check_one(url=url, package=package, command=() if package else command)
+    if package is not None:
+        settings = mcp_edit.with_package(settings, package, command)
+    elif command:
+        settings = mcp_edit.with_command(run, settings, command, given["cwd"])
     elif url is not None:
         settings = mcp_edit.with_url(run, settings, url)
-    settings = mcp_edit.changed(
-        settings,
-        display_name=display_name,
-        variables=variables,
-        cwd=cwd,
-        tool_timeout=tool_timeout,
-        allowed=allowed,
-    )
-    if settings == old and not command:
+    settings = changed(mcp_edit.with_transport(settings, transport), **given)
+    started = bool(command) or package is not None
+    if settings == old and not started:
         raise UsageFault("Nothing to change was given.", hint="`patina mcp edit --help` lists it.")
-    was_trusted = mcp_edit.trusted(run, server, old)
-    mcp_edit.save(run, server, settings, consent=bool(command) or was_trusted)
+    was_trusted = mcp_keep.trusted(run, server, old)
+    settings = mcp_keep.save(run, server, settings, consent=started or was_trusted)
+    if settings.url != old.url:
+        mcp_keep.show_destination(settings)
 
 
 @click.command()
@@ -193,14 +179,14 @@ def remove(ctx: click.Context, server: str, yes: bool) -> int:
     Example:
       patina mcp remove files --yes
     """
-    from patina.cli import mcp_edit
+    from patina.cli import mcp_edit, mcp_keep
 
     run = context(ctx)
     display = configured_server(run, server).display_name or server
     question = f'Delete "{display}"?\n\nThis will remove the MCP and its stored credentials.'
     if not yes and not mcp_edit.confirm(question, f"patina mcp remove {server} --yes"):
         return EXIT_ERROR
-    mcp_edit.forget(run, server)
+    mcp_keep.forget(run, server)
     return EXIT_OK
 
 

@@ -42,6 +42,7 @@ def setup_of(run: Context, approve: str = "ask", *, save: bool = True) -> Setup:
         approvals=approvals,
         offline=run.offline,
         save=save,
+        reload=run.reload,
     )
 
 

@@ -18,6 +18,7 @@ from patina.cli.errors import show_failure
 from patina.cli.output import print_listing
 from patina.cli.sinks import TextSink
 from patina.cli.talk_changes import Changes
+from patina.cli.talk_servers import ServerNews, Servers
 from patina.model.chat import ModelRef
 from patina.model.faults import EXIT_OK, Fault, UsageFault
 from patina.model.items import Leaf
@@ -32,6 +33,7 @@ HELP: Final = """\
 /help       this list
 /model      the model in use; /model PROVIDER/MODEL changes it
 /tools      the tools that are offered
+/mcp        the MCP servers and how they are; /mcp restart SERVER starts one afresh
 /new        begin another conversation
 /summarise  have the older messages summarised; the model gets that in their place
 /retry      have the newest message answered after a failure
@@ -54,7 +56,14 @@ T = TypeVar("T")
 class Talk:
     """One run of the plain chat. Waits for lines here; the app lives in the portal's thread."""
 
-    def __init__(self, portal: BlockingPortal, app: App, run: Context, model: str | None) -> None:
+    def __init__(
+        self,
+        portal: BlockingPortal,
+        app: App,
+        run: Context,
+        model: str | None,
+        news: ServerNews,
+    ) -> None:
         self._portal = portal
         self._app = app
         self._run = run
@@ -64,6 +73,8 @@ class Talk:
         self._asked = False  # a question of an earlier time is still open
         self._told: set[str] = set()
         self._changes = Changes(portal, app, self._tell)
+        self._news = news
+        self._servers = Servers(portal, app, self._tell, debug=run.debug_mcp)
         self._code = EXIT_OK
         self._terminal = sys.stdin.isatty() and sys.stdout.isatty()
         self._armed = False  # whether Ctrl+C may interrupt what runs; it waits for that otherwise
@@ -139,6 +150,7 @@ class Talk:
             "/help": lambda _: self._tell(HELP),
             "/model": self._change_model,
             "/tools": lambda _: self._tools(),
+            "/mcp": self._servers.command,
             "/new": lambda _: self._new(),
             "/summarise": lambda _: self._again(Asking.summarise),
             "/retry": lambda _: self._again(Asking.retry),
@@ -226,11 +238,14 @@ class Talk:
 
     def _line(self, prompt: str) -> str | None:
         try:
+            self._news.prompting(prompt)
             return self._interruptible(lambda: input(prompt if self._terminal else ""))
         except EOFError:
             if self._terminal:
                 print()  # the next prompt, the shell's, stands on a line of its own
             return None
+        finally:
+            self._news.prompting(None)
 
     def _say(self, text: str, parent: str | None = None) -> None:
         prompt = Prompt(text=text, session=self._session, model=self._model, parent=parent)

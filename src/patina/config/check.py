@@ -1,11 +1,18 @@
 """Rules that a setting's type alone does not say. Facts are those of `docs/configuration.md`."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from math import inf
 from typing import get_args
 
 from patina.config.keys import Path, Problem
 from patina.model.faults import UsageFault
+from patina.model.packages import (
+    PACKAGE_TYPES,
+    PROTOCOL_VERSIONS,
+    SOURCE_FIELDS,
+    is_package_word,
+)
 from patina.model.settings import ProviderKind, ProviderSettings, ServerSettings, Settings
 
 _KINDS = frozenset(get_args(ProviderKind))
@@ -108,9 +115,47 @@ def _server(name: str, server: ServerSettings) -> Iterator[Problem]:
             yield Problem((*path, "url"), "is missing", form)
         pattern = _SOCKET if socket else _WEB
         yield from _value((*path, "url"), server.url, pattern.fullmatch, form)
-    for key in ("tool_timeout", "idle_timeout"):
+    yield from _origin(path, server)
+    yield from _value(
+        (*path, "protocol_version"),
+        server.protocol_version,
+        PROTOCOL_VERSIONS.__contains__,
+        ", ".join(PROTOCOL_VERSIONS),
+    )
+    for key in ("tool_timeout", "connect_timeout"):
         seconds = getattr(server, key)
-        yield from _number((*path, key), seconds, seconds > 0, "seconds, more than 0")
+        yield from _number((*path, key), seconds, 0 < seconds < inf, "seconds, more than 0")
+    idle, restarts = server.idle_timeout, server.restarts
+    yield from _number((*path, "idle_timeout"), idle, idle >= 0, "seconds; 0 is never")
+    yield from _number((*path, "restarts"), restarts, restarts >= 0, "0 or more")
+
+
+def _origin(path: Path, server: ServerSettings) -> Iterator[Problem]:
+    """Check where a server was found and which package it is."""
+    source, package = server.source, server.package
+    if source:
+        place = (*path, "source")
+        yield from _choice((*place, "type"), source.get("type", ""), SOURCE_FIELDS)
+        for field in SOURCE_FIELDS.get(source.get("type", ""), ()):
+            if not source.get(field):
+                yield Problem((*place, field), "is missing", "text")
+    if package:
+        place = (*path, "package")
+        yield from _choice((*place, "type"), package.get("type", ""), PACKAGE_TYPES)
+        if server.command:
+            return  # it is a note: the command says what is run
+        name = package.get("identifier", "")
+        if not is_package_word(name):
+            found = f'is "{name[:60]}"' if name else "is missing"
+            yield Problem((*place, "identifier"), found, "the name of a package")
+        version = package.get("version", "")
+        yield from _value((*place, "version"), version, is_package_word, "a version, as 1.2.3")
+
+
+def _choice(path: Path, text: str, allowed: Collection[str]) -> Iterator[Problem]:
+    if text not in allowed:
+        found = f'is "{text[:60]}"' if text else "is missing"
+        yield Problem(path, found, ", ".join(allowed))
 
 
 def _amounts(path: Path, amounts: Mapping[str, str]) -> Iterator[Problem]:

@@ -2,24 +2,25 @@
 
 The SDK's session must be entered and left by one task, so each link has an owner task that opens
 it, agrees with the server, waits for the end and closes it. Calls run in the tasks of their
-callers, which is why cancelling one reaches the server and nothing else.
+callers, which is why cancelling one reaches the server and nothing else. Who connects when, and
+what becomes of a link that was lost, is the keeper's.
 
-    idle -> starting -> connected -> idle (stopped) or error (died)
+    idle -> starting -> connected -> idle (closed) or error (lost)
                      -> error (did not start)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec import Struct
 
 from patina.mcp.definitions import Definition
-from patina.mcp.diagnosis import log_hint
+from patina.mcp.failing import AWAY, Forgotten, fault, fault_of, is_cut, was_unsent
 from patina.mcp.text import shortened, visible
 from patina.mcp.transports.link import Link, Opener, load_sdk
-from patina.model.events import ServerState
 from patina.model.faults import Failure, Fault, McpFault
 
 if TYPE_CHECKING:
@@ -32,6 +33,22 @@ INSTALL_WAIT: Final = 120.0
 MOST_CALLS: Final = 64
 LEGACY: Final = "2025-11-25"
 _RELIST_PAUSE: Final = 1.0
+# What an opener may take beyond the time to connect, which it minds itself.
+_OPENING_GRACE: Final = 5.0
+
+LinkState = Literal["idle", "starting", "connected", "error"]
+
+
+class Ending(Struct, frozen=True):
+    """How a link ended that nobody closed. `lived`: it had been connected, for `seconds`; `away`
+    and `forgotten` as in `Link`.
+    """
+
+    failure: Failure
+    lived: bool = False
+    seconds: float = 0.0
+    away: bool = False
+    forgotten: bool = False
 
 
 class _Attempt:
@@ -44,17 +61,18 @@ class _Attempt:
         self.failure: Failure | None = None
         self.link: Link | None = None
         self.session: Session | None = None
-
-    def fail(self, fault: Fault) -> None:
-        self.failure = fault.failure
-        self.settled.set()
+        self.lived = False
+        self.verdict: McpFault | None = None
+        self.away = False
 
 
 class Connection:
     """The link to `server`, opened by `opener` when it is asked for.
 
-    `wait` is the seconds that connecting may take; `starting` is what to show meanwhile;
-    `protocol` a version or "auto". `on_change` hears of every change of the state.
+    `wait` is the seconds that connecting may take, `request_wait` those of a request that nobody
+    else bounds; `starting` is what to show meanwhile; `protocol` a version or "auto".
+    `on_change` hears of every change of state and tools; `meanwhile` runs while it is connected.
+    A `remote` server that does not answer a ping is away, a local one has failed.
     """
 
     def __init__(
@@ -65,28 +83,60 @@ class Connection:
         on_change: Callable[[], None],
         *,
         wait: float = CONNECT_WAIT,
+        request_wait: float = CONNECT_WAIT,
         starting: str = "Starting…",
         protocol: str = "auto",
+        meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        remote: bool = False,
     ) -> None:
-        self.state: ServerState = "idle"
+        self.state: LinkState = "idle"
         self.text = ""
         self.protocol = ""
         self.tools: tuple[Definition, ...] = ()
+        self.ending: Ending | None = None
+        self.in_flight = 0
+        self.connected_at = 0.0
         self._server = server
         self._opener = opener
         self._tasks = tasks
         self._on_change = on_change
-        self._wait = wait
+        self.wait = wait
+        self.request_wait = request_wait
         self._starting = starting
         self._asked_protocol = protocol
+        self._meanwhile = meanwhile
+        self._remote = remote
         self._attempt: _Attempt | None = None
-        self._calls = anyio.Semaphore(MOST_CALLS)
+        self._calls = anyio.Semaphore(MOST_CALLS, fast_acquire=True)
+        self._answered = 0.0
 
     @property
     def connected(self) -> bool:
         """Whether a call can be made at once."""
         attempt = self._attempt
-        return self.state == "connected" and attempt is not None and not _ended(attempt)
+        return (
+            self.state == "connected"
+            and attempt is not None
+            and not _ended(attempt)
+            and not attempt.scope.cancel_called
+        )
+
+    @property
+    def session(self) -> "Session | None":
+        """The session, with what the server said of itself; None where not connected."""
+        return self._attempt.session if self._attempt is not None else None
+
+    @property
+    def session_id(self) -> str:
+        """The id of the HTTP session, "" where there is none."""
+        link = self._attempt.link if self._attempt is not None else None
+        return link.session_id if link is not None else ""
+
+    @property
+    def heard(self) -> float:
+        """When the server was last heard, by the clock of the event loop."""
+        session = self.session
+        return max(self._answered, session.heard if session is not None else 0.0)
 
     async def connect(self) -> None:
         """Be connected, or raise `McpFault` that says why not. Bounded.
@@ -96,8 +146,8 @@ class Connection:
         if self.connected:
             return
         attempt = self._attempt
-        if attempt is not None and attempt.settled.is_set():
-            # A link that died or failed is torn down before the next one is opened.
+        if attempt is not None and (attempt.settled.is_set() or attempt.scope.cancel_called):
+            # A link that died, failed or is closed is torn down before the next one is opened.
             await attempt.over.wait()
         if self._attempt is None:
             self._attempt = _Attempt()
@@ -116,38 +166,84 @@ class Connection:
             attempt.scope.cancel()
             await attempt.over.wait()
 
+    def leave(self) -> None:
+        """Begin to close, without waiting for it."""
+        if self._attempt is not None:
+            self._attempt.scope.cancel()
+
     async def refresh(self) -> None:
         """Ask the connected server for its tools again. Raises `McpFault`. Bounded."""
         session, _ = self._live()
         from patina.mcp.sdk import FAILURES
 
         try:
-            with anyio.fail_after(self._wait):
+            with anyio.fail_after(self.request_wait):
                 self.tools = await session.definitions()
         except FAILURES as error:
             raise self._fault_of(error, "did not list its tools") from None
+        self._answered = anyio.current_time()
         self._on_change()
+
+    async def ping(self, seconds: float) -> bool:
+        """Whether the server answers within `seconds`; one that does not is given up: it is lost.
+
+        A server that works on a call meanwhile may be silent for as long as that takes.
+        """
+        attempt = self._attempt
+        if attempt is None or attempt.session is None or attempt.link is None:
+            return False
+        from patina.mcp.sdk import FAILURES
+
+        try:
+            with anyio.fail_after(seconds):
+                await attempt.session.ping()
+        except TimeoutError:
+            if self.in_flight == 0 and not _ended(attempt):
+                attempt.verdict = self._fault(f"did not answer a ping within {seconds:g} s")
+                attempt.away = self._remote
+                attempt.link.end()
+                return False
+        except FAILURES as error:
+            if is_cut(error) and _is_over(attempt):
+                return False
+        self._answered = anyio.current_time()
+        return self.connected
 
     async def call(self, tool: str, arguments: Mapping[str, Any]) -> "CallToolResult":
         """Run a tool of the connected server.
 
         No time limit of its own: the caller has it, and cancelling tells the server. Raises
-        `McpFault`, with the number of a JSON-RPC error as its code.
+        `McpFault`, with the number of a JSON-RPC error as its code; `Forgotten` where the server
+        did not run it because it knows the session no more.
         """
         session, attempt = self._live()
         from patina.mcp.sdk import FAILURES
 
-        async with self._calls:
-            try:
-                return await session.run_tool(tool, dict(arguments))
-            except FAILURES as error:
-                named = shortened(visible(tool), 100)
-                if not _cut(error):
-                    raise self._fault_of(error, f"did not run {named}") from None
-                if attempt.link is None or not _ended(attempt) or attempt.scope.cancel_called:
-                    raise self._fault(f"was stopped while {named} ran") from None
-                words = await attempt.link.last_words()
-                raise self._fault(f"stopped while {named} ran: it {words}") from None
+        self.in_flight += 1
+        try:
+            async with self._calls:
+                result = await session.run_tool(tool, dict(arguments))
+                self._answered = anyio.current_time()
+                return result
+        except FAILURES as error:
+            raise await self._call_fault(attempt, error, shortened(visible(tool), 100)) from None
+        finally:
+            self.in_flight -= 1
+
+    async def _call_fault(self, attempt: _Attempt, error: Exception, named: str) -> McpFault:
+        link = attempt.link
+        if link is not None and was_unsent(error):
+            words = f"did not run {named}: it {await link.last_words()}"
+            if link.forgotten:
+                return Forgotten(f"Server {self._server} {words}.", hint="Try again.")
+            return self._fault(words)
+        if not is_cut(error) or not _is_over(attempt):
+            return self._fault_of(error, f"did not run {named}")
+        if attempt.verdict is not None:
+            return self._fault(f"was given up while {named} ran: {attempt.verdict}")
+        if link is None or not _ended(attempt) or attempt.scope.cancel_called:
+            return self._fault(f"was stopped while {named} ran")
+        return self._fault(f"stopped while {named} ran: it {await link.last_words()}")
 
     def _live(self) -> "tuple[Session, _Attempt]":
         attempt = self._attempt
@@ -156,60 +252,91 @@ class Connection:
         return attempt.session, attempt
 
     async def _own(self, attempt: _Attempt) -> None:
+        self.ending = None
         self._become("starting", self._starting)
         try:
             with attempt.scope:
                 if not await self._live_once(attempt, self._asked_protocol):
                     # Some servers of the older era exit at the newer era's first question.
                     await self._live_once(attempt, LEGACY)
-        except Fault as fault:
-            attempt.fail(fault)
+        except Fault as error:
+            self._end(attempt, error)
         except Exception as error:  # noqa: BLE001 - boundary: one server never ends another
-            attempt.fail(self._fault_of(error, "did not start"))
+            what = "stopped" if attempt.lived else "did not start"
+            self._end(attempt, self._fault_of(error, what))
         finally:
             self._attempt = None
+            closed = attempt.scope.cancel_called
             if not attempt.settled.is_set():
-                attempt.fail(self._fault("was stopped before it was ready"))
-            self._settle(attempt)
+                attempt.failure = self._fault("was stopped before it was ready").failure
+                attempt.settled.set()
+                closed = True
+            if closed or self.ending is None:
+                self.ending = None
+                self._become("idle", "")
             attempt.over.set()
 
-    def _settle(self, attempt: _Attempt) -> None:
-        if attempt.scope.cancel_called or attempt.failure is None:
-            self._become("idle", "")
-        else:
-            self._become("error", attempt.failure.message)
+    def _end(self, attempt: _Attempt, error: Fault) -> None:
+        """Note how the link ended, before its server is, which may take seconds."""
+        if attempt.failure is not None or attempt.scope.cancel_called:
+            return
+        attempt.failure = error.failure
+        link = attempt.link
+        self.ending = Ending(
+            error.failure,
+            lived=attempt.lived,
+            seconds=anyio.current_time() - self.connected_at if attempt.lived else 0.0,
+            away=attempt.away or error.failure.code == AWAY or (link is not None and link.away),
+            forgotten=link is not None and link.forgotten,
+        )
+        self._become("error", error.failure.message)
+        attempt.settled.set()
 
     async def _live_once(self, attempt: _Attempt, protocol: str) -> bool:
         """Open a link and stay until it ends. False: it died at the question of the era."""
-        async with self._opener() as link:
-            attempt.link = link
-            await load_sdk()
-            from patina.mcp.sdk import FAILURES, Session
+        deadline = anyio.current_time() + self.wait + _OPENING_GRACE
+        with anyio.CancelScope(deadline=deadline) as opening:
+            async with self._opener() as link:
+                opening.deadline = float("inf")
+                attempt.link = link
+                await load_sdk()
+                from patina.mcp.sdk import FAILURES, Session
 
-            async with Session(link) as session:
-                try:
-                    with anyio.fail_after(self._wait):
-                        self.protocol = await session.negotiate(protocol)
-                        self.tools = await session.definitions()
-                except FAILURES as error:
-                    if protocol == "auto" and _ended(attempt):
-                        link.log("it ended at the first question; once more, the older way")
-                        return False
-                    attempt.fail(await self._start_fault(link, error))
-                    # Told before the server is ended, which may take seconds.
-                    self._settle(attempt)
-                    return True
-                attempt.session = session
-                self._become("connected", "")
-                attempt.settled.set()
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._follow, session)
-                    await link.ended.wait()
-                    tasks.cancel_scope.cancel()
-                attempt.session = None
-                attempt.failure = self._fault(f"stopped: it {await link.last_words()}").failure
-                self._settle(attempt)
+                async with Session(link) as session:
+                    try:
+                        with anyio.fail_after(self.wait):
+                            self.protocol = await session.negotiate(protocol)
+                            self.tools = await session.definitions()
+                    except FAILURES as error:
+                        if protocol == "auto" and _died_at_once(link):
+                            link.log("it ended at the first question; once more, the older way")
+                            return False
+                        self._end(attempt, await self._start_fault(link, error))
+                        return True
+                    await self._serve(attempt, link, session)
+        if opening.cancelled_caught:
+            raise self._fault(f"did not start: no link to it within {self.wait:g} s")
         return True
+
+    async def _serve(self, attempt: _Attempt, link: Link, session: "Session") -> None:
+        """Be connected until the link ends."""
+        from patina.mcp.listening import listen_for_changes
+
+        attempt.session = session
+        attempt.lived = True
+        self.connected_at = self._answered = anyio.current_time()
+        self._become("connected", "")
+        attempt.settled.set()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._follow, session)
+            tasks.start_soon(listen_for_changes, session, self.request_wait)
+            if self._meanwhile is not None:
+                tasks.start_soon(self._meanwhile)
+            await link.ended.wait()
+            tasks.cancel_scope.cancel()
+        attempt.session = None
+        words = attempt.verdict or self._fault(f"stopped: it {await link.last_words()}")
+        self._end(attempt, words)
 
     async def _follow(self, session: "Session") -> None:
         """List the tools again whenever the server says that they changed, but not all the time."""
@@ -223,54 +350,34 @@ class Connection:
     async def _start_fault(self, link: Link, error: Exception) -> McpFault:
         words = await link.last_words()
         if isinstance(error, TimeoutError):
+            hint = "Is it an MCP server, and the right transport? "
             return self._fault(
-                f"did not answer within {self._wait:g} s: {link.tried} {words}",
-                hint="Is it an MCP server, and the right transport? " + log_hint(self._server),
+                f"did not answer within {self.wait:g} s: {link.tried} {words}",
+                hint=f"{hint}`patina mcp logs {self._server}` shows all it said.",
             )
-        if link.ended.is_set():
+        if link.ended.is_set() and is_cut(error):
             return self._fault(f"did not start: {link.tried} {words}")
         return self._fault_of(error, f"did not start ({link.tried})")
 
-    def _fault(self, what: str, *, hint: str = "", code: str = "") -> McpFault:
-        message = f"Server {self._server} {what}."
-        return McpFault(message, hint=hint or log_hint(self._server), code=code)
+    def _fault(self, what: str, *, hint: str = "") -> McpFault:
+        return fault(self._server, what, hint=hint)
 
     def _fault_of(self, error: Exception, what: str) -> McpFault:
-        """Return `error` as a fault: JSON-RPC errors with their number, groups by their cause."""
-        from pydantic import ValidationError
+        return fault_of(self._server, error, what, self.request_wait)
 
-        from mcp import MCPError
-
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
-        if isinstance(error, McpFault):
-            return self._fault(f"{what}: {error.failure.message}", hint=error.failure.hint)
-        if isinstance(error, MCPError):
-            said = shortened(visible(error.message), 1000)
-            return self._fault(f"{what}: {said} (error {error.code})", code=str(error.code))
-        if isinstance(error, ValidationError):
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(step) for step in first["loc"])
-            wrong = shortened(visible(f"{where}: {first['msg']}"), 300)
-            return self._fault(f"{what}: its answer is not as the protocol demands, {wrong}")
-        if isinstance(error, TimeoutError):
-            return self._fault(f"{what}: no answer within {self._wait:g} s")
-        return self._fault(f"{what}: {shortened(visible(str(error)), 500)}")
-
-    def _become(self, state: ServerState, text: str) -> None:
-        self.state, self.text = state, text
-        self._on_change()
+    def _become(self, state: LinkState, text: str) -> None:
+        if (state, text) != (self.state, self.text):
+            self.state, self.text = state, text
+            self._on_change()
 
 
-def _cut(error: Exception) -> bool:
-    """Whether `error` is the end of the connection, not an answer."""
-    from mcp_types import CONNECTION_CLOSED
+def _died_at_once(link: Link) -> bool:
+    return link.ended.is_set() and not link.away and not link.forgotten
 
-    from mcp import MCPError
 
-    if isinstance(error, MCPError):
-        return error.code == CONNECTION_CLOSED
-    return isinstance(error, anyio.ClosedResourceError | anyio.BrokenResourceError)
+def _is_over(attempt: _Attempt) -> bool:
+    """Whether nothing more comes: else a -32000, which the SDK has for a cut, is the server's."""
+    return _ended(attempt) or attempt.session is None or attempt.scope.cancel_called
 
 
 def _ended(attempt: _Attempt) -> bool:

@@ -1,5 +1,6 @@
 """Tools as their servers define them, and the lists of them that are kept on the disk."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,6 +62,11 @@ class ToolListCache:
             replace(self._path(server), msgspec.json.encode(kept), sync=False)
         except (OSError, ValueError, RecursionError, TypeError):
             return
+
+    def forget(self, server: str) -> None:
+        """Drop what was kept of `server`."""
+        with suppress(OSError):
+            self._path(server).unlink(missing_ok=True)
 
     def _path(self, server: str) -> Path:
         return self._folder / f"{file_name(server)}.json"

@@ -16,7 +16,7 @@ from patina.model.settings import ServerSettings, Transport
 LONGEST_NAME: Final = 32
 WHAT_WORKS: Final = (
     "What works: `npx -y PACKAGE`, `uvx PACKAGE`, `docker run -i --rm IMAGE`, a command that is "
-    "installed here, or an http(s) address."
+    "installed here, or an http(s) or ws(s) address."
 )
 _NPM_PACKAGE: Final = re.compile(r"@[a-z0-9-][a-z0-9._-]*/[a-z0-9-][a-z0-9._-]*(@[\w.^~-]+)?")
 _ASSIGNMENT: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
@@ -108,6 +108,20 @@ def slug(text: str) -> str:
     return clean[:LONGEST_NAME].strip("-_") or "server"
 
 
+def package_name(package: Mapping[str, str]) -> str:
+    """Return a name for the server that `package` (`type`, `identifier`) is."""
+    kind, identifier = package["type"], package["identifier"]
+    if kind in ("docker", "oci"):
+        return slug(re.split(r"[@:]", identifier.rpartition("/")[2])[0])
+    if kind == "pypi":
+        return slug(re.split(r"[@=<>\[]", identifier)[0])
+    # `@scope/name@1.2` without its version; the first character may be the scope's own "@".
+    whole = identifier[:1] + identifier[1:].partition("@")[0]
+    # Cut off in the middle it would say less than without its scope.
+    fits = len(whole.lstrip("@")) <= LONGEST_NAME
+    return slug(whole if fits else whole.rpartition("/")[2])
+
+
 def _wrong(what: str) -> UsageFault:
     return UsageFault(f"That is not a server that can be added. {what}", hint=WHAT_WORKS)
 
@@ -136,7 +150,8 @@ def _identified(
     if tool == "npx":
         found = _after_options(words[1:], _NPX_VALUES)
         identifier = _option(words, "-p", "--package") or found
-        return _npm(identifier, "npx"), _package("npm", identifier, "npx"), words
+        package = _package("npm", identifier, "npx")
+        return package_name(package), package, words
     if tool == "uvx":
         found = _after_options(words[1:], _UVX_VALUES)
         identifier = _option(words, "--from") or found
@@ -148,8 +163,8 @@ def _identified(
         if not _interactive(words[2 : words.index(image, 2)]):
             # Without its stdin a container hears nothing at all.
             words = [*words[:2], "-i", *words[2:]]
-        bare = re.split(r"[@:]", image.rpartition("/")[2])[0]
-        return bare, _package("docker", image, ""), words
+        package = _package("docker", image, "")
+        return package_name(package), package, words
     if _NPM_PACKAGE.fullmatch(words[0]):
         raise UsageFault(
             f"{words[0]} is the name of a package, not a command.",
@@ -159,13 +174,6 @@ def _identified(
     if environment.binary(probe, environ) is None:
         raise _wrong(f"There is no program {words[0]} on this machine.")
     return _script_name(words), {}, words
-
-
-def _npm(identifier: str, tool: str) -> str:
-    if not identifier:
-        raise _wrong(f"`{tool}` names no package.")
-    # `@scope/name@1.2` without its version; the first character may be the scope's own "@".
-    return identifier[0] + identifier[1:].partition("@")[0]
 
 
 def _package(kind: str, identifier: str, hint: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from patina.mcp import environment
 from patina.mcp.diagnosis import no_program
+from patina.mcp.leftovers import running_folder
 from patina.mcp.server_log import log_path
 from patina.mcp.transports.link import Link, Notes, Opener
 from patina.mcp.transports.remote import Network, Remote
@@ -65,10 +66,11 @@ def _command(server: str, settings: ServerSettings, around: Surroundings) -> Com
     return Command(
         server,
         (binary, *settings.args),
-        environment.inherited(around.environ) | own,
+        environment.given(settings, around.environ) | own,
         environment.folder(settings, around.environ),
         log_path(around.state, server),
         tuple(value for name, value in own.items() if value != settings.env[name]),
+        running_folder(around.state),
     )
 
 

@@ -54,6 +54,13 @@ def encode(message: SessionMessage) -> bytes:
     return message.message.model_dump_json(by_alias=True, exclude_unset=True).encode()
 
 
+def unreadable(request: int) -> SessionMessage:
+    """Return the error that the caller of `request` gets for an answer that cannot be read."""
+    words = "its answer cannot be read: too deep, not UTF-8, or no JSON-RPC"
+    error = types.ErrorData(code=types.PARSE_ERROR, message=words)
+    return SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=request, error=error))
+
+
 class Session(ClientSession):
     """The SDK's session over a link, with Patina's own bounds and words."""
 
@@ -67,13 +74,28 @@ class Session(ClientSession):
         )
         self._link = link
         self.list_changed = anyio.Event()
+        self.heard = 0.0  # when it last spoke by itself, by the clock of the event loop
+
+    @property
+    def modern(self) -> bool:
+        """Whether the server speaks the stateless era."""
+        return self.protocol_version in MODERN_PROTOCOL_VERSIONS
+
+    async def ping(self) -> None:
+        """Ask for nothing but an answer. Raises `MCPError` or `ValidationError`."""
+        if self.modern:
+            await self.send_discover(self.protocol_version or "")
+        else:
+            await self.send_ping()
 
     async def _log_message(self, params: types.LoggingMessageNotificationParams) -> None:
+        self.heard = anyio.current_time()
         data = params.data
         text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
         self._link.log(f"{params.level}: {text}")
 
     async def _notice(self, message: IncomingMessage) -> None:
+        self.heard = anyio.current_time()
         if isinstance(message, types.ToolListChangedNotification):
             self.list_changed.set()
 

@@ -6,17 +6,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
-import anyio.to_thread
 from anyio.abc import TaskGroup
-from msgspec import Struct
 
-from patina.mcp import environment
-from patina.mcp.connection import CONNECT_WAIT, INSTALL_WAIT, LEGACY, Connection
-from patina.mcp.definitions import Definition, ToolListCache
-from patina.mcp.diagnosis import may_install, no_program
-from patina.mcp.opening import Surroundings, opener
+from patina.mcp.connection import Connection
+from patina.mcp.connections import Connections
+from patina.mcp.definitions import Definition
+from patina.mcp.keeper import Keeper, NoticeLevel, Pace
+from patina.mcp.leftovers import reap
+from patina.mcp.lists import KnownLists
+from patina.mcp.opening import Surroundings
+from patina.mcp.roster import Roster
+from patina.mcp.status import ServerStatus, same_start, status_of
 from patina.mcp.transports.link import Opener
-from patina.mcp.trust import Trust
+from patina.mcp.transports.remote import Network
 from patina.model.events import ServerState
 from patina.model.faults import McpFault, PermissionFault, UsageFault
 from patina.model.settings import ServerSettings
@@ -25,27 +27,29 @@ from patina.ports.keys import References
 if TYPE_CHECKING:
     from mcp_types import CallToolResult
 
+__all__ = ["UNTRUSTED", "OnChange", "OnNotice", "Pace", "ServerStatus", "Supervisor"]
+
 OnChange = Callable[[str, ServerState, str, int], None]
-STARTING_AT_ONCE: Final = 3
+OnNotice = Callable[[str, NoticeLevel, str], None]
 UNTRUSTED: Final = "not yet allowed to start: patina mcp trust "
+_USUAL: Final = Pace()
+_DIRECT: Final = Network()
 
 
-class ServerStatus(Struct, frozen=True):
-    """What a person sees of a server. `tools` counts what it offers, -1 where not known."""
-
-    server: str
-    display_name: str
-    state: ServerState
-    text: str
-    tools: int
+def _untold(*_: object) -> None:
+    pass
 
 
 class Supervisor:
     """Owns the connections of all servers; enter it, and they end when it is left.
 
-    `environ` is the parent's environment, `allow_start` names servers that may start in this run
-    without lasting consent, `openers` gives servers that need no process. `on_change` hears
-    (server, state, text, tools) whenever one of them changes; it must not wait.
+    Entering it ends what a Patina that crashed left running, in the background. `environ` is the
+    parent's environment, `allow_start` names servers that may start in this run without lasting
+    consent, `openers` gives servers that need no process. `on_change` hears
+    (server, state, text, tools) whenever one of them changes, `on_notice` (server, level, text)
+    what people should be told at once; neither may wait. `connect_wait` overrides the seconds
+    that the settings give servers to connect. `servers` are those configured now, with the
+    commands that their packages mean; `trust` holds the consents to them.
     """
 
     def __init__(
@@ -58,31 +62,48 @@ class Supervisor:
         state: Path,
         cache: Path,
         put_blob: Callable[[bytes], Awaitable[str]],
-        on_change: Callable[[str, ServerState, str, int], None],
+        on_change: OnChange,
+        on_notice: OnNotice = _untold,
         allow_start: frozenset[str] = frozenset(),
         openers: Mapping[str, Opener] | None = None,
-        connect_wait: float = CONNECT_WAIT,
+        network: Network = _DIRECT,
+        pace: Pace = _USUAL,
+        connect_wait: float | None = None,
     ) -> None:
-        self.servers = servers
         self.put_blob = put_blob
-        self.trust = Trust(servers, environ, data)
-        self._keys = keys
-        self._environ = environ
-        self._state = state
-        self._lists = ToolListCache(cache)
+        self._around = Surroundings(keys, environ, state, network)
+        self._data = data
         self._on_change = on_change
+        self._on_notice = on_notice
         self._allow_start = allow_start
-        self._openers = openers or {}
-        self._connect_wait = connect_wait
-        self._connections: dict[str, Connection] = {}
-        self._known: dict[str, tuple[str, tuple[Definition, ...]]] = {}
+        self._given = frozenset(openers or {})
+        self._pace = pace
+        self._use(self._listed(servers))
+        self._lists = KnownLists(cache, self._key)
+        self._connections = Connections(self._around, openers or {}, connect_wait, self._lists)
+        self._keepers: dict[str, Keeper] = {}
+        self._leaving: dict[str, anyio.Event] = {}
         self._told: dict[str, tuple[ServerState, str, int]] = {}
         self._tasks: TaskGroup | None = None
-        self._starts = anyio.Semaphore(STARTING_AT_ONCE)
+        self._background = False
+        self._changing = anyio.Lock()
+        self._starts = anyio.Semaphore(pace.starting_at_once)
+        self._reaches = anyio.Semaphore(pace.reaching_at_once)
+
+    def _listed(self, servers: Mapping[str, ServerSettings]) -> Roster:
+        environ, allowed = self._around.environ, self._allow_start
+        return Roster(servers, environ, self._data, allowed=allowed, given=self._given)
+
+    def _use(self, roster: Roster) -> None:
+        self._roster = roster
+        self.servers = roster.servers
+        self.trust = roster.trust
 
     async def __aenter__(self) -> Self:
+        await self._roster.look_up()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
+        self._tasks.start_soon(reap, self._around.state)
         return self
 
     async def __aexit__(
@@ -94,66 +115,38 @@ class Supervisor:
         tasks = self._running()
         tasks.cancel_scope.cancel()
         try:
-            # Without the error: the group would wrap it, and who waits for a fault would miss it.
+            # Without the error: the group would wrap it.
             await tasks.__aexit__(None, None, None)
         finally:
             self._tasks = None
 
+    def _key(self, server: str) -> str:
+        return self.trust.key(server)
+
     def settings(self, server: str) -> ServerSettings:
         """Return the settings of an enabled server. Raises `UsageFault` for any other name."""
-        settings = self.servers.get(server)
-        if settings is None:
-            known = ", ".join(self.servers) or "none"
-            raise UsageFault(
-                f"There is no MCP server named {server}.", hint=f"Configured are: {known}."
-            )
-        if not settings.enabled:
-            raise UsageFault(
-                f"MCP server {server} is disabled.",
-                hint=f"`patina mcp enable {server}` enables it.",
-            )
-        return settings
+        return self._roster.settings(server)
 
     def startable(self, server: str) -> None:
         """Return where `server` may be connected; else raise what stands in the way.
 
-        `PermissionFault` where consent is missing, `McpFault` where nothing could be started.
+        `PermissionFault` where consent is missing, `McpFault` where nothing could be started. A
+        remote server needs no consent.
         """
-        settings = self.settings(server)
-        if server in self._openers:
-            return
-        if settings.transport != "stdio":
-            raise McpFault(
-                f"Server {server} is remote ({settings.transport}); "
-                "this version of Patina connects to local servers (stdio) only.",
-                hint=f"Disable it with `patina mcp disable {server}`, or use a local server.",
-            )
-        if environment.binary(settings, self._environ) is None:
-            search = environment.search_path(settings, self._environ)
-            raise no_program(server, settings, search)
-        if not self._may_start(server):
-            raise self.trust.needed(server)
-
-    def _may_start(self, server: str) -> bool:
-        allowed = server in self._allow_start or server in self._openers
-        return allowed or self.trust.is_trusted(server)
+        self._roster.startable(server)
 
     def waiting(self, servers: tuple[str, ...] | None) -> tuple[str, ...]:
         """Return those of `servers` (None: of all) that only wait for consent to their start.
 
         Raises `UsageFault` for a name that is not that of an enabled server.
         """
-        chosen = servers
-        if chosen is None:
-            chosen = tuple(name for name, one in self.servers.items() if one.enabled)
-        return tuple(
-            name
-            for name in chosen
-            if self.settings(name).transport == "stdio" and not self._may_start(name)
-        )
+        return self._roster.waiting(servers)
 
     def skip(self, server: str, fault: McpFault | PermissionFault) -> None:
         """Say, as the state of `server`, why it is left out."""
+        keeper = self._keepers.get(server)
+        if keeper is not None and keeper.state != "idle":
+            return  # it says so itself, and what comes next
         text = fault.failure.message
         if isinstance(fault, PermissionFault):
             text = f"{UNTRUSTED}{server}"
@@ -162,33 +155,42 @@ class Supervisor:
     def start_background(self) -> None:
         """Begin to connect every server with `connect = "auto"`, a few at a time.
 
-        Returns at once; `on_change` tells how it goes. One that fails never holds up another.
+        Returns at once; `on_change` tells how it goes. One that fails never holds up another. It
+        begins after a rest, in which a message that is sent at once leaves first: the SDK's import
+        would hold it up.
         """
+        self._background = True
+        self._running().start_soon(self._start_all)
+
+    async def _start_all(self) -> None:
+        await anyio.sleep(self._pace.rest)
         for server, settings in self.servers.items():
             if settings.enabled and settings.connect == "auto":
                 self._running().start_soon(self._start_quietly, server)
 
     async def _start_quietly(self, server: str) -> None:
-        async with self._starts:
+        settings = self.servers.get(server)
+        local = settings is None or settings.transport == "stdio"
+        async with self._starts if local else self._reaches:
             try:
-                await self.connect(server)
-            except PermissionFault as fault:
+                await self._connect(server, lasting=True)
+            except (McpFault, PermissionFault) as fault:
                 self.skip(server, fault)
-            except McpFault as fault:
-                self._tell(server, "error", fault.failure.message, -1)
+            except UsageFault:
+                return  # removed or disabled while it waited for its turn
 
     async def connect(self, server: str) -> None:
         """Have `server` connected, once more where it died. Bounded; shared by all who ask.
 
         Raises `UsageFault`, `PermissionFault` or `McpFault`.
         """
-        connection = self._connections.get(server)
-        if connection is not None and connection.connected:
-            return
+        if not self.connected(server):
+            await self._connect(server, lasting=False)
+
+    async def _connect(self, server: str, *, lasting: bool) -> None:
         self.startable(server)
-        if connection is None:
-            connection = self._connections[server] = self._connection(server)
-        await connection.connect()
+        keeper = await self._keeper(server)
+        await keeper.connect(lasting=lasting)
 
     async def connect_within(self, servers: tuple[str, ...], seconds: float) -> None:
         """Connect `servers`, all at once, but wait no longer than `seconds`.
@@ -208,33 +210,48 @@ class Supervisor:
 
     async def call(self, server: str, tool: str, arguments: Mapping[str, Any]) -> "CallToolResult":
         """Run a tool of a connected server, as `Connection.call`."""
-        return await self._connections[server].call(tool, arguments)
+        keeper = self._keepers.get(server)
+        if keeper is None:
+            raise McpFault(f"Server {server} is not connected.", hint="Try again.")
+        return await keeper.call(tool, arguments)
 
     async def refresh(self, server: str) -> None:
         """Connect `server` and ask it for its tools anew. Raises as `connect`."""
-        connection = self._connections.get(server)
-        if connection is not None and connection.connected:
-            await connection.refresh()
+        keeper = self._keepers.get(server)
+        if keeper is not None and keeper.connected:
+            await keeper.connection.refresh()
         else:
             await self.connect(server)
 
+    async def health(self, server: str) -> bool:
+        """Whether `server` is connected and answers a ping, as `Keeper.health`. Bounded."""
+        keeper = self._keepers.get(server)
+        return keeper is not None and await keeper.health()
+
+    async def restart(self, server: str) -> None:
+        """Stop `server` and connect it afresh, also one that had failed for good.
+
+        Bounded. Raises as `connect`.
+        """
+        self.startable(server)
+        keeper = await self._keeper(server)
+        await keeper.restart()
+
     def connected(self, server: str) -> bool:
         """Whether `server` is connected now."""
-        connection = self._connections.get(server)
-        return connection is not None and connection.connected
+        keeper = self._keepers.get(server)
+        return keeper is not None and keeper.connected
+
+    def active_count(self) -> int:
+        """Return how many servers are connected."""
+        return sum(map(self.connected, self._keepers))
 
     def definitions(self, server: str) -> tuple[Definition, ...] | None:
         """Return what `server` lists, by its connection or the cache; None: never seen."""
-        if self.connected(server):
-            return self._connections[server].tools
-        key = self.trust.key(server)
-        known = self._known.get(server)
-        if known is None or known[0] != key:
-            kept = self._lists.load(server, key)
-            if kept is None:
-                return None
-            known = self._known[server] = (key, kept.tools)
-        return known[1]
+        keeper = self._keepers.get(server)
+        if keeper is not None and keeper.connected:
+            return keeper.connection.tools
+        return self._lists.tools(server)
 
     def status(self) -> tuple[ServerStatus, ...]:
         """Return the state of every configured server, in the order of the configuration."""
@@ -245,55 +262,124 @@ class Supervisor:
         state, text, tools = self._told.get(server, ("idle", "", -1))
         if not settings.enabled:
             state, text, tools = "disabled", "", -1
-        elif server not in self._told and not self._may_start(server):
+        elif server not in self._told and not self._roster.may_start(server):
             text = f"{UNTRUSTED}{server}"
         if settings.enabled and tools < 0:
             known = self.definitions(server)
             tools = len(known) if known is not None else -1
-        return ServerStatus(server, settings.display_name or server, state, text, tools)
+        return status_of(server, settings, (state, text, tools), self._keepers.get(server))
 
     async def stop(self, server: str) -> None:
         """Stop `server` and everything it started; a later call starts it again. Bounded."""
-        connection = self._connections.get(server)
-        if connection is not None:
-            await connection.close()
+        keeper = self._keepers.get(server)
+        if keeper is not None:
+            await keeper.stop()
+
+    async def cleanup_idle(self) -> tuple[str, ...]:
+        """Stop the servers that rest now, and return their names. They do so by themselves, too."""
+        resting = tuple(name for name, keeper in self._keepers.items() if keeper.rests())
+        await self._stop_all(resting)
+        return resting
 
     async def close(self) -> None:
         """Stop all servers, at the same time. Bounded."""
+        await self._stop_all(tuple(self._keepers))
+
+    async def _stop_all(self, servers: tuple[str, ...]) -> None:
         async with anyio.create_task_group() as tasks:
-            for server in self._connections:
+            for server in servers:
                 tasks.start_soon(self.stop, server)
 
-    def _connection(self, server: str) -> Connection:
-        settings = self.servers[server]
-        slow = may_install(settings) and server not in self._openers
-        protocol = settings.protocol_version
-        if protocol == "auto":
-            # What it spoke the last time saves a question; a newer server still says so.
-            kept = self._lists.load(server, self.trust.key(server))
-            protocol = LEGACY if kept is not None and kept.protocol <= LEGACY else "auto"
-        wait = max(INSTALL_WAIT, self._connect_wait) if slow else self._connect_wait
-        around = Surroundings(self._keys, self._environ, self._state)
-        return Connection(
-            server,
-            self._openers.get(server) or opener(server, settings, around, wait),
-            self._running(),
-            lambda: self._changed(server),
-            wait=wait,
-            starting="Installing…" if slow else "Starting…",
-            protocol=protocol,
-        )
+    async def reconfigure(self, servers: Mapping[str, ServerSettings]) -> None:
+        """Let `servers` be the configuration from now on. Bounded by the stop of servers.
 
-    def _changed(self, server: str) -> None:
-        connection = self._connections[server]
+        Those that are gone, disabled or to be started otherwise are stopped; of the last, those
+        that ran are connected anew, and so are new ones with `connect = "auto"` once
+        `start_background` was called. All others go on as they are.
+        """
+        async with self._changing:
+            before, roster = self.servers, self._listed(servers)
+            await roster.look_up()
+            self._use(roster)
+            ran = {name for name, keeper in self._keepers.items() if keeper.state != "idle"}
+            ended = {name for name, old in before.items() if not self._goes_on(name, old)}
+            for name, keeper in self._keepers.items():
+                if name not in ended:
+                    self._adopt(keeper, self.servers[name])
+            await self._end(ended)
+            for name in {*before, *self.servers}:
+                self._tell_configured(name, afresh=name in ended)
+            for name, settings in self.servers.items():
+                old = before.get(name)
+                new = name in ended or old is None or not old.enabled or old.connect != "auto"
+                auto = self._background and settings.connect == "auto"
+                if settings.enabled and ((new and auto) or (name in ended and name in ran)):
+                    self._running().start_soon(self._start_quietly, name)
+
+    def _adopt(self, keeper: Keeper, settings: ServerSettings) -> None:
+        keeper.connection.wait = self._connections.wait(keeper.server, settings)
+        keeper.connection.request_wait = self._connections.request_wait(settings)
+        keeper.adopt(settings)
+
+    def _goes_on(self, server: str, old: ServerSettings) -> bool:
+        """Whether what runs of `server` may go on under the new configuration."""
+        new = self.servers.get(server)
+        if new is None or not new.enabled or not same_start(old, new):
+            return False
+        keeper = self._keepers.get(server)
+        return keeper is None or not keeper.permanent or new == old
+
+    async def _end(self, servers: set[str]) -> None:
+        """Stop `servers` at the same time; whoever wants one of them anew waits for that."""
+        leaving = {name: self._keepers.pop(name) for name in servers if name in self._keepers}
+        self._leaving = {name: anyio.Event() for name in leaving}
+        try:
+            async with anyio.create_task_group() as tasks:
+                for keeper in leaving.values():
+                    tasks.start_soon(keeper.stop)
+        finally:
+            for gone in self._leaving.values():
+                gone.set()
+            self._leaving = {}
+
+    def _tell_configured(self, server: str, *, afresh: bool) -> None:
+        settings = self.servers.get(server)
+        if settings is None or not settings.enabled:
+            self._tell(server, "disabled", "", -1)
+        elif afresh or self._told.get(server) == ("disabled", "", -1):
+            self._tell(server, "idle", "", -1)
+            del self._told[server]
+
+    async def _keeper(self, server: str) -> Keeper:
+        while (gone := self._leaving.get(server)) is not None:
+            await gone.wait()
+        keeper = self._keepers.get(server)
+        if keeper is None:
+            settings = self.settings(server)
+            keeper = self._keepers[server] = Keeper(
+                server,
+                settings,
+                self._running(),
+                self._pace,
+                connect_by=self._connection,
+                may_start=lambda: self.startable(server),
+                on_change=self._changed,
+                on_notice=lambda level, text: self._on_notice(server, level, text),
+            )
+        return keeper
+
+    def _connection(self, keeper: Keeper) -> Connection:
+        return self._connections.make(keeper, self._running(), lambda: keeper.settings)
+
+    def _changed(self, keeper: Keeper) -> None:
+        server, connection = keeper.server, keeper.connection
+        if self._keepers.get(server) is not keeper:
+            return  # it is on its way out
         tools = -1
-        if connection.state == "connected":
+        if keeper.state == "connected":
             tools = len(connection.tools)
-            known = (self.trust.key(server), connection.tools)
-            if self._known.get(server) != known:
-                self._known[server] = known
-                self._lists.save(server, known[0], connection.protocol, connection.tools)
-        self._tell(server, connection.state, connection.text, tools)
+            self._lists.keep(server, connection.protocol, connection.tools)
+        self._tell(server, keeper.state, keeper.text, tools)
 
     def _tell(self, server: str, state: ServerState, text: str, tools: int) -> None:
         if self._told.get(server) != (state, text, tools):

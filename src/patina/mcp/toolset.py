@@ -8,13 +8,15 @@ from typing import Any, Final
 import msgspec
 
 from patina.mcp.definitions import Definition
+from patina.mcp.failing import Forgotten
 from patina.mcp.names import aliases
 from patina.mcp.results import outcome_of
 from patina.mcp.schema import Checker
 from patina.mcp.supervisor import Supervisor
 from patina.model.chat import ToolInfo, ToolOutcome
-from patina.model.faults import McpFault, PermissionFault
+from patina.model.faults import McpFault, PermissionFault, UsageFault
 from patina.model.parts import Text
+from patina.ports.dialog import Dialog
 
 FIRST_LIST_WAIT: Final = 10.0
 _logger = logging.getLogger(__name__)
@@ -66,14 +68,26 @@ class Toolset:
         """As `Tools.ready`."""
         try:
             await self._supervisor.connect(tool.server)
-        except PermissionFault as fault:
+        except (PermissionFault, UsageFault) as fault:
             raise McpFault(fault.failure.message, hint=fault.failure.hint) from None
 
-    async def call(self, tool: ToolInfo, arguments: Mapping[str, Any]) -> ToolOutcome:
-        """As `Tools.call`. Connects where needed, and refuses a tool that is not what it was."""
+    async def call(
+        self, tool: ToolInfo, arguments: Mapping[str, Any], dialog: Dialog | None = None
+    ) -> ToolOutcome:
+        """As `Tools.call`. Connects where needed, and refuses a tool that is not what it was.
+
+        What the server asks in the middle of a call is refused, with a `dialog` too.
+        A call that was cut is never made again: it may have done its work. One that the server
+        did not take, because it had forgotten the session, is made once more.
+        """
         await self.ready(tool)
         definition = self._unchanged(tool)
-        result = await self._supervisor.call(tool.server, tool.tool, arguments)
+        try:
+            result = await self._supervisor.call(tool.server, tool.tool, arguments)
+        except Forgotten:
+            await self.ready(tool)
+            definition = self._unchanged(tool)
+            result = await self._supervisor.call(tool.server, tool.tool, arguments)
         outcome = await outcome_of(result, self._supervisor.put_blob)
         if definition.output_schema is None or result.structured_content is None or result.is_error:
             return outcome
@@ -87,6 +101,11 @@ class Toolset:
         return ToolOutcome((*outcome.parts, note), outcome.is_error)
 
     def _unchanged(self, tool: ToolInfo) -> Definition:
+        if not self._is_allowed(tool.server, tool.tool):
+            raise McpFault(
+                f"The tool {tool.name} is not among the allowed_tools of its server.",
+                hint=f"`patina mcp edit {tool.server}` changes them.",
+            )
         live = self._supervisor.definitions(tool.server) or ()
         definition = next((one for one in live if one.name == tool.tool), None)
         if definition is None:
@@ -133,15 +152,17 @@ class Toolset:
         return tuple(startable)
 
     def _infos(self, server: str) -> tuple[ToolInfo, ...]:
-        allowed = self._supervisor.servers[server].allowed_tools
         definitions = self._supervisor.definitions(server) or ()
         # By name: some servers list in a new order each time, which would void prompt caches.
         return tuple(
             self._info(server, definition)
             for definition in sorted(definitions, key=lambda one: one.name)
-            if definition.name
-            and (allowed is None or any(fnmatchcase(definition.name, glob) for glob in allowed))
+            if definition.name and self._is_allowed(server, definition.name)
         )
+
+    def _is_allowed(self, server: str, tool: str) -> bool:
+        allowed = self._supervisor.servers[server].allowed_tools
+        return allowed is None or any(fnmatchcase(tool, glob) for glob in allowed)
 
     def _info(self, server: str, definition: Definition) -> ToolInfo:
         settings = self._supervisor.servers[server]

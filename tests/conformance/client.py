@@ -1,0 +1,184 @@
+"""The client of the conformance suite: Patina's own connection code, and nothing beside it.
+
+The suite starts it as `python -P tests/conformance/client.py URL` and says by the environment
+which scenario runs: `MCP_CONFORMANCE_SCENARIO`, and `MCP_CONFORMANCE_CONTEXT` as JSON. An end
+with 0 says that all went as it should.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from patina.mcp.supervisor import Supervisor
+from patina.mcp.toolset import Toolset
+from patina.model.chat import ToolInfo
+from patina.model.faults import Fault
+from patina.model.settings import ServerSettings
+from patina.secrets.environment import Resolver
+
+if TYPE_CHECKING:
+    from patina.mcp.sdk import Session
+
+SERVER: Final = "suite"
+SECONDS: Final = 40.0
+
+
+class NoKeys:
+    """A key ring with nothing in it."""
+
+    def get(self, name: str) -> str | None:
+        return None
+
+    def set(self, name: str, value: str) -> None:
+        raise AssertionError(f"nothing here stores {name}")
+
+    def remove(self, name: str) -> bool:
+        return False
+
+    def names(self) -> tuple[str, ...]:
+        return ()
+
+
+class Client:
+    """A connected server, and what the scenarios do with it."""
+
+    def __init__(self, supervisor: Supervisor, context: Mapping[str, Any]) -> None:
+        self.context = context
+        self._supervisor = supervisor
+        self._tools = Toolset(supervisor)
+
+    async def connect(self) -> None:
+        await self._supervisor.connect(SERVER)
+
+    async def tools(self) -> tuple[ToolInfo, ...]:
+        return await self._tools.list((SERVER,))
+
+    def check(self, tool: ToolInfo, arguments: Mapping[str, Any]) -> None:
+        self._tools.check(tool, json.dumps(arguments))
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> None:
+        tool = self._tools.find(f"{SERVER}.{name}")
+        if tool is None:
+            raise SystemExit(f"the server does not list {name}")
+        outcome = await self._tools.call(tool, arguments)
+        if outcome.is_error:
+            raise SystemExit(f"{name} failed: {outcome.parts}")
+
+    def session(self) -> "Session":
+        """What speaks for the connection: no face of the supervisor reads resources and prompts."""
+        session = self._supervisor._keepers[SERVER].connection.session
+        assert session is not None
+        return session
+
+
+async def list_tools(client: Client) -> None:
+    await client.tools()
+
+
+def call_tools(*calls: tuple[str, dict[str, Any]]) -> Callable[[Client], Awaitable[None]]:
+    async def run(client: Client) -> None:
+        await client.tools()
+        for name, arguments in calls:
+            await client.call(name, arguments)
+
+    return run
+
+
+async def call_as_told(client: Client) -> None:
+    """What to call, and with what, is in the context."""
+    await client.tools()
+    for call in client.context["toolCalls"]:
+        await client.call(call["name"], call["arguments"])
+
+
+async def call_all(client: Client) -> None:
+    """Call whatever is listed, so that a tool which ought to be left out would be seen."""
+    for tool in await client.tools():
+        await client.call(tool.tool, dict.fromkeys(tool.schema.get("properties", {}), "x"))
+
+
+async def use_everything(client: Client) -> None:
+    await call_all(client)
+    session = client.session()
+    for resource in (await session.list_resources()).resources:
+        await session.read_resource(resource.uri)
+    for prompt in (await session.list_prompts()).prompts:
+        await session.get_prompt(prompt.name)
+
+
+async def check_arguments(client: Client) -> None:
+    """Checking arguments is where a reference of a schema would be looked up."""
+    for tool in await client.tools():
+        client.check(tool, {"id": "a-1", "profile": {"displayName": "A"}})
+
+
+async def send_schema_back(client: Client) -> None:
+    listed = {tool.tool: tool.schema for tool in await client.tools()}
+    await client.call("json_schema_echo", {"schema": listed["json_schema_2020_12_tool"]})
+
+
+SCENARIOS: Final[dict[str, Callable[[Client], Awaitable[None]]]] = {
+    "initialize": list_tools,
+    "request-metadata": list_tools,
+    "tools_call": call_tools(("add_numbers", {"a": 5, "b": 3})),
+    "sse-retry": call_tools(("test_reconnection", {})),
+    "elicitation-sep1034-client-defaults": call_tools(("test_client_elicitation_defaults", {})),
+    "sep-2322-client-request-state": call_tools(
+        ("test_mrtr_echo_state", {}),
+        ("test_mrtr_unrelated", {}),
+        ("test_mrtr_no_state", {}),
+        ("test_mrtr_no_result_type", {}),
+    ),
+    "http-standard-headers": use_everything,
+    "http-custom-headers": call_as_told,
+    "http-invalid-tool-headers": call_all,
+    "json-schema-ref-no-deref": check_arguments,
+    "json-schema-2020-12-preservation": send_schema_back,
+}
+
+
+async def main(url: str, scenario: str, context: Mapping[str, Any], root: Path) -> None:
+    settings = ServerSettings(transport="streamable-http", url=url)
+    kept = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP")
+    environ = {name: os.environ[name] for name in kept if name in os.environ}
+
+    async def no_blob(content: bytes) -> str:
+        raise AssertionError(f"{len(content)} bytes that no scenario sends")
+
+    supervisor = Supervisor(
+        {SERVER: settings},
+        keys=Resolver(environ, NoKeys(), lambda _: None),
+        environ=environ,
+        data=root / "data",
+        state=root / "state",
+        cache=root / "cache",
+        put_blob=no_blob,
+        on_change=lambda *_: None,
+        allow_start=frozenset((SERVER,)),
+    )
+    with anyio.fail_after(SECONDS):
+        async with supervisor:
+            client = Client(supervisor, context)
+            await client.connect()
+            await SCENARIOS[scenario](client)
+            await supervisor.close()
+
+
+if __name__ == "__main__":
+    with TemporaryDirectory() as folder:
+        try:
+            anyio.run(
+                main,
+                sys.argv[-1],
+                os.environ["MCP_CONFORMANCE_SCENARIO"],
+                json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}")),
+                Path(folder),
+            )
+        except Fault as fault:
+            sys.exit(f"{fault.failure.message} {fault.failure.hint}")
