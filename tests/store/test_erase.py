@@ -14,8 +14,21 @@ from tests.store.talk import Hurried, Talk, files_below
 from patina.model.codec import encode_line
 from patina.model.faults import Fault, StoreFault, UsageFault
 from patina.model.ids import new_id
-from patina.model.items import AnyItem, Ask, Call, Checkpoint, Message, Note, ReplyStart, Result
+from patina.model.items import (
+    Answer,
+    AnyItem,
+    Ask,
+    Call,
+    Checkpoint,
+    Message,
+    Note,
+    Question,
+    ReplyStart,
+    Result,
+    Task,
+)
 from patina.model.parts import Image, Part, Text, ToolCall
+from patina.model.questions import Answered, Asked, TaskState
 from patina.store.erase import Eraser
 from patina.store.journal import FileJournal
 from patina.store.layout import Layout
@@ -68,6 +81,13 @@ class Story:
             Ask, **about, arguments=arguments, display_name="Files", options=("allow_once", "deny")
         )
         self._node(Call, **about, arguments=arguments)
+        place = {"message": message.id, "call_id": "c1"}
+        asked = Asked(kind="form", text=f"Which {SECRET}?", form={"title": SECRET})
+        question = self._node(Question, **place, server="files", display_name="Files", asked=asked)
+        answered = Answered(action="accept", content={"which": SECRET})
+        self._node(Answer, **place, question=question.id, answered=answered)
+        state = TaskState(task_id="t1", status="working", text=f"reads {SECRET}")
+        self._node(Task, **about, state=state)
         self.result = self._node(
             Result, **about, status="completed", parts=(Text("a plain result"),)
         )
@@ -151,7 +171,7 @@ async def test_an_item_loses_what_it_said_and_nothing_else_changes(tmp_path: Pat
         assert len(before) == len(after)
         changed = [n for n, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
         kinds = [type(story.items[n]) for n in changed]
-        assert kinds == [Checkpoint, Message, Ask, Call]
+        assert kinds == [Checkpoint, Message, Ask, Call, Question, Answer, Task]
         transcript = await journal.read(conversation)
         assert [item.id for item in transcript.items][:-1] == [item.id for item in story.items]
         # And again: nothing is left to be done.

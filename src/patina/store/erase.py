@@ -17,7 +17,19 @@ from msgspec.structs import replace
 
 from patina.model.codec import encode_line
 from patina.model.faults import StoreFault, UsageFault
-from patina.model.items import AnyItem, Ask, Call, Checkpoint, Message, Note, Result
+from patina.model.items import (
+    Answer,
+    AnyItem,
+    Ask,
+    Call,
+    Checkpoint,
+    Message,
+    Note,
+    Question,
+    Result,
+    Task,
+)
+from patina.model.questions import Answered, Asked
 from patina.store import lock, reader, summary
 from patina.store.files import FileSystem, replace_file, write_fault
 from patina.store.layout import Layout
@@ -64,8 +76,9 @@ class Eraser:
     def item(self, conversation: str, item: str) -> None:
         """Remove what a message, a result or a note says, and keep its place in the conversation.
 
-        What repeats a message goes too: checkpoints, and the arguments of its calls. All else
-        stays as it is, byte by byte. Raises `UsageFault` where there is no such item, `StoreFault`.
+        What repeats a message goes too: checkpoints, the arguments of its calls, and what their
+        servers asked and were answered. All else stays as it is, byte by byte. Raises `UsageFault`
+        where there is no such item, `StoreFault`.
         """
         folder = self._layout.month(conversation)
         try:
@@ -205,4 +218,10 @@ def empty(found: object, item: str) -> AnyItem | None:
         return replace(found, text="", thinking="")
     if isinstance(found, (Ask, Call)) and found.message == item:
         return replace(found, arguments="{}")
+    if isinstance(found, Question) and found.message == item:
+        return replace(found, asked=Asked(kind=found.asked.kind, text=""))
+    if isinstance(found, Answer) and found.message == item:
+        return replace(found, answered=Answered(action=found.answered.action))
+    if isinstance(found, Task) and found.message == item:
+        return replace(found, state=replace(found.state, text=""))
     return None
