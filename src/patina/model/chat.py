@@ -172,8 +172,9 @@ class ToolInfo(Struct, frozen=True, kw_only=True):
 
     `alias` is the name on the wire. `read_only`, `destructive` and `open_world` are the server's
     claims (None: it says nothing). `timeout` is seconds; progress begins it anew, up to
-    `most_time` in all. `task` says whether its calls may, or must, run as tasks. `built_in` are
-    Patina's own.
+    `most_time` in all. `hash` is that of its definition and its server's identity; `change` says
+    that nobody has seen the definition as it is. `task` says whether its calls may, or must, run
+    as tasks. `built_in` are Patina's own.
     """
 
     server: str
@@ -187,6 +188,8 @@ class ToolInfo(Struct, frozen=True, kw_only=True):
     open_world: bool | None = None
     timeout: float = 30.0
     most_time: float = 600.0
+    hash: str = ""
+    change: Literal["", "new", "changed"] = ""
     task: Literal["forbidden", "optional", "required"] = "forbidden"
     built_in: bool = False
 

@@ -12,6 +12,7 @@ from patina.model.items import Choice
 from patina.model.options import TurnOptions
 from patina.model.parts import Part, Spoken
 from patina.model.questions import Answered
+from patina.model.settings import PermissionRule
 
 NEW_DRAFT: Final = "new"  # in place of an id: the draft of a conversation that has not begun
 
@@ -87,11 +88,18 @@ class Interrupt(Command, frozen=True, kw_only=True, tag="turn.interrupt"):
 
 
 class AnswerPermission(Command, frozen=True, kw_only=True, tag="permission.answer"):
-    """Answer the question `ask_id`. The first answer counts."""
+    """Answer the question `ask_id`. The first answer counts.
+
+    `arguments` is JSON text to be run in place of the model's, checked against the tool's schema
+    first. `rule` says which rule "allow_always" writes: one that the question offers, perhaps with
+    an end date; None takes the first one.
+    """
 
     ask_id: str
     choice: Choice
     reason: str = ""
+    arguments: str = ""
+    rule: PermissionRule | None = None
 
 
 class AnswerQuestion(Command, frozen=True, kw_only=True, tag="question.answer"):
@@ -131,6 +139,7 @@ class ChangeMeta(Command, frozen=True, kw_only=True, tag="conversation.change"):
     deleted: bool | None = None
     system: str | None = None
     model: str | None = None
+    tools: tuple[str, ...] | None = None
 
 
 class TitleConversation(Command, frozen=True, kw_only=True, tag="conversation.title"):

@@ -13,6 +13,7 @@ from msgspec import Struct
 from patina.model.options import TurnOptions
 from patina.model.parts import Part, ResultPart
 from patina.model.questions import Answered, Asked, TaskState
+from patina.model.settings import PermissionRule
 from patina.model.usage import Cost, Usage
 
 Role = Literal["user", "assistant"]
@@ -28,7 +29,7 @@ StopReason = Literal[
     "error",
 ]
 CallStatus = Literal["completed", "failed", "denied", "timed_out", "interrupted"]
-Choice = Literal["allow_once", "allow_session", "deny"]
+Choice = Literal["allow_once", "allow_session", "allow_always", "deny"]
 NoteLevel = Literal["info", "warning", "error"]
 
 
@@ -100,7 +101,12 @@ class Checkpoint(Item, frozen=True, kw_only=True, tag="chk"):
 
 
 class Ask(Item, frozen=True, kw_only=True, tag="ask"):
-    """A question to the user about one tool call, synced before anyone is shown it."""
+    """A question to the user about one tool call, synced before anyone is shown it.
+
+    Questions of one `batch` are put together. `effects` are the server's claims of the tool.
+    `offers` are the rules that "allow_always" may write, the narrowest first. A question of the
+    kind "rounds" is about the turn: whether it may go on, beyond its bound of replies.
+    """
 
     message: str
     call_id: str
@@ -110,10 +116,18 @@ class Ask(Item, frozen=True, kw_only=True, tag="ask"):
     display_name: str
     options: tuple[Choice, ...]
     reason: str = ""
+    kind: Literal["call", "rounds"] = "call"
+    batch: str = ""
+    effects: tuple[str, ...] = ()
+    offers: tuple[PermissionRule, ...] = ()
 
 
 class Decision(Item, frozen=True, kw_only=True, tag="decision"):
-    """What was decided about a call. `rule` names what decided it; "user" is a person's answer."""
+    """What was decided about a call. `rule` names what decided it; "user" is a person's answer.
+
+    `arguments` is the JSON text that a person put in place of the model's; `wrote` is the rule
+    that "allow_always" wrote.
+    """
 
     message: str
     call_id: str
@@ -121,6 +135,8 @@ class Decision(Item, frozen=True, kw_only=True, tag="decision"):
     rule: str
     ask: str | None = None
     reason: str = ""
+    arguments: str = ""
+    wrote: PermissionRule | None = None
 
 
 class Call(Item, frozen=True, kw_only=True, tag="call"):
@@ -186,6 +202,7 @@ class Meta(Item, frozen=True, kw_only=True, tag="meta"):
     deleted: bool | None = None
     system: str | None = None
     model: str | None = None
+    tools: tuple[str, ...] | None = None
 
 
 class Leaf(Item, frozen=True, kw_only=True, tag="leaf"):
@@ -237,6 +254,6 @@ AnyItem = (
     | Hide
     | Note
 )
-FACTS = ("title", "tags", "folder", "archived", "pinned", "deleted", "system", "model")
+FACTS = ("title", "tags", "folder", "archived", "pinned", "deleted", "system", "model", "tools")
 TreeItem = Message | Ask | Decision | Call | Result | Question | Answer | Task | Note
 TREE_KINDS = (Message, Ask, Decision, Call, Result, Question, Answer, Task, Note)

@@ -62,8 +62,10 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ServerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One MCP server. Values of `env` and `headers` may be `secret:NAME`, `env:NAME`,
     `keyfile:PATH` or plain text. `tool_timeout`, `connect_timeout` and `idle_timeout` are seconds;
-    an `idle_timeout` of 0 is none. `restarts` is how often a server that dies is started again.
-    Without `command`, `package` says what is run (`mcp.package`).
+    an `idle_timeout` of 0 is none. `auto_approve` lets its tools run unasked. `private` says that
+    what it returns is the user's own; `untrusted` that anyone may have written it (None: where its
+    tools say that they reach the open world). `restarts` is how often a server that dies is
+    started again. Without `command`, `package` says what is run (`mcp.package`).
     """
 
     display_name: str = ""
@@ -83,6 +85,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     allowed_tools: tuple[str, ...] | None = None
     tool_timeout: float = 30.0
     tool_timeout_most: float = 600.0
+    auto_approve: bool = False
+    private: bool = False
+    untrusted: bool | None = None
     roots: tuple[str, ...] = ()
     sampling: Literal["ask", "allow", "deny"] = "ask"
     sampling_tokens: int = 4096
@@ -95,7 +100,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class PermissionRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One rule. `server` and `tool` are globs; `args` maps argument names to globs of values;
-    `expires` is a date (YYYY-MM-DD), the last day on which the rule holds.
+    `expires` is a date (YYYY-MM-DD), the last day on which the rule holds. `pin` is the hash of the
+    one definition of a tool that the rule is about; "" is any.
     """
 
     action: RuleAction
@@ -104,6 +110,7 @@ class PermissionRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     effect: Effect | None = None
     args: dict[str, str] = {}
     expires: str = ""
+    pin: str = ""
 
 
 class PermissionSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -137,14 +144,18 @@ class UiSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ChatSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Bounds of a turn. `tool_calls` counts all tool calls of one turn. `titles` says whether
+    """Bounds of a turn. `tool_calls` counts all tool calls of one turn; after each `rounds` replies
+    a person is asked whether it may go on; `turn_time` is seconds, those of people not counted.
+    `titles` says whether
     models make the titles of conversations. `find_tools` says whether models look for tools by
     words instead of being told of all; "auto": where those cost over `tools_budget` tokens.
     """
 
     max_tokens: int = 8192
+    rounds: int = 25
     max_replies: int = 50
     tool_calls: int = 100
+    turn_time: float = 3600.0
     timeout: float = 120.0
     system: str = "You are a helpful assistant."
     titles: Literal["auto", "off"] = "auto"
