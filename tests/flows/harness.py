@@ -20,20 +20,26 @@ from patina.model.items import Choice
 from patina.model.options import Effort, TurnOptions
 from patina.model.parts import Text
 from patina.model.questions import Action, Answered
-from patina.model.settings import ChatSettings, PermissionSettings
+from patina.model.settings import (
+    ChatSettings,
+    PermissionRule,
+    PermissionSettings,
+    ServerSettings,
+)
 from patina.model.tree import Tree
 from patina.permission.gate import PolicyGate
 from patina.ports.drafts import Drafts
 from patina.ports.features import Features
 from patina.ports.journal import Journal
 from patina.ports.meter import Meter
-from patina.ports.permission import Gate
+from patina.ports.permission import Gate, RuleWriter
 from patina.ports.provider import Driver
 from patina.providers.scripted import ScriptedDriver, Step
 from patina.store.drafts import MemoryDrafts
 from patina.store.memory import MemoryJournal
 
 WAIT = 5.0
+UNTIMED = ChatSettings(turn_time=0.0)  # nothing but what a test does waits for the clock
 E = TypeVar("E", bound=events.Event)
 
 
@@ -163,7 +169,14 @@ class World:
         self.engine.submit(command)
         return conversation
 
-    def answer(self, asked: events.PermissionAsked, choice: Choice, reason: str = "") -> None:
+    def answer(
+        self,
+        asked: events.PermissionAsked,
+        choice: Choice,
+        reason: str = "",
+        arguments: str = "",
+        rule: PermissionRule | None = None,
+    ) -> None:
         """Answer a question."""
         self.engine.submit(
             commands.AnswerPermission(
@@ -171,6 +184,8 @@ class World:
                 ask_id=asked.item.id,
                 choice=choice,
                 reason=reason,
+                arguments=arguments,
+                rule=rule,
             )
         )
 
@@ -225,6 +240,8 @@ async def world(
     tools: FakeTools | None = None,
     features: Features | None = None,
     gate: Gate | None = None,
+    rules: RuleWriter | None = None,
+    servers: Mapping[str, ServerSettings] | None = None,
     journal: Journal | None = None,
     chat: ChatSettings | None = None,
     others: Mapping[str, Driver] | None = None,
@@ -237,6 +254,7 @@ async def world(
 ) -> AsyncIterator[World]:
     """A world whose model gives `replies` one after the other.
 
+    `rules` keeps what is allowed for always, `servers` are the settings of the servers.
     `others` are drivers of more providers by their names, `infos` what is known of models. `titles`
     and `watch` as in `Services`: off, so that nothing happens but what a test asks for.
     """
@@ -254,7 +272,9 @@ async def world(
         meter=meter or Unmetered(),
         clock=clock,
         bus=Bus(clock),
-        chat=chat or ChatSettings(),
+        chat=chat or UNTIMED,
+        servers=lambda: servers or {},
+        rules=rules,
         device="test0000",
         app="patina test",
         titles=titles,

@@ -212,7 +212,11 @@ async def test_the_readers_are_offered_when_there_is_something_to_read() -> None
     [
         ((), "built-in", "completed"),
         ((PermissionRule(action="ask"),), "built-in", "completed"),
-        ((PermissionRule(action="deny", server="patina"),), "permissions.rules[0]", "denied"),
+        (
+            (PermissionRule(action="deny", server="patina"),),
+            "permissions.rules[778c41fa]",
+            "denied",
+        ),
     ],
 )
 async def test_a_reader_is_never_asked_about(

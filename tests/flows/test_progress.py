@@ -181,10 +181,10 @@ async def test_a_call_that_waits_for_its_permission_is_cancelled() -> None:
     async with world(wanted, says("ok"), tools=fake_tools()) as w:
         conversation = w.send("go")
         first = await w.until(events.PermissionAsked)
+        second = await w.until(events.PermissionAsked)
         cancel(w, conversation, "c1")
         finished = await w.until(events.ToolFinished)
         assert (finished.item.call_id, finished.item.status) == ("c1", "interrupted")
-        second = await w.until(events.PermissionAsked)
         w.answer(first, "allow_once")
         assert (await w.until(events.CommandFailed)).ref == first.item.id
         w.answer(second, "allow_once")
@@ -192,7 +192,7 @@ async def test_a_call_that_waits_for_its_permission_is_cancelled() -> None:
         assert len(w.tools.calls) == 1
 
 
-async def test_a_call_that_waits_for_its_turn_to_be_asked_about_is_cancelled() -> None:
+async def test_a_call_that_is_asked_about_with_others_is_cancelled() -> None:
     wanted = calls(("c1", "github__search", "{}"), ("c2", "github__search", "{}"))
     async with world(wanted, says("ok"), tools=fake_tools()) as w:
         conversation = w.send("go")
@@ -202,7 +202,7 @@ async def test_a_call_that_waits_for_its_turn_to_be_asked_about_is_cancelled() -
         assert (await w.turn(conversation)).stop_reason == "stop"
         answers = w.driver.requests[-1].messages[-1].answers
         assert [answer.status for answer in answers] == ["completed", "interrupted"]
-        assert len([e for e in w.seen if isinstance(e, events.PermissionAsked)]) == 1
+        assert len([e for e in w.seen if isinstance(e, events.PermissionDecided)]) == 1
 
 
 async def test_a_call_that_waits_for_an_answer_is_cancelled() -> None:

@@ -65,7 +65,7 @@ async def test_calls_and_results_are_items_of_their_own() -> None:  # C-05, C-06
             "Message",
         ]
         assert path[1].parts[0].arguments == '{"query":"rust"}'  # type: ignore[union-attr]
-        assert path[2].rule == "permissions.rules[0]"  # type: ignore[union-attr]
+        assert path[2].rule == "permissions.rules[4b625801]"  # type: ignore[union-attr]
 
 
 async def test_the_call_is_on_disk_before_it_runs() -> None:
@@ -269,7 +269,7 @@ async def test_the_turn_ends_after_so_many_calls() -> None:
 
 
 async def test_approvals_of_the_run_answer_in_advance() -> None:
-    gate = PolicyGate(approvals=parse_approvals("deny"))
+    gate = PolicyGate(PermissionSettings(), parse_approvals("deny"))
     async with world(SEARCH, says("ok"), tools=fake_tools(), gate=gate) as w:
         conversation = w.send("go")
         ended = await w.turn(conversation)

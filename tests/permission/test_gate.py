@@ -1,125 +1,280 @@
-"""The gate is a pure function; its precedence is this table."""
+"""The gate is a pure function; its precedence is the table of `precedence.txt`."""
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
+from tests.permission.cases import TODAY, TOOLS, Row, table
 
-from patina.model.chat import ToolInfo
 from patina.model.faults import UsageFault
 from patina.model.items import Ask
+from patina.model.rules import named_rule, rule_id, rule_name
 from patina.model.settings import PermissionRule, PermissionSettings
 from patina.permission import wording
 from patina.permission.approvals import Approvals, parse_approvals
-from patina.permission.gate import OPTIONS, PolicyGate
-from patina.ports.permission import Allow, AskUser, Deny, Verdict
+from patina.permission.gate import ALWAYS, FLOW, SESSION, Policy, PolicyGate, decide
+from patina.permission.matching import matches
+from patina.permission.offers import offers
+from patina.ports.permission import Allow, AskUser, Case, Deny, Verdict, grant
 
-TODAY = "2026-11-21"
-SEARCH = ToolInfo(
-    server="github", tool="search", alias="github__search", display_name="GitHub", read_only=True
-)
-DELETE = ToolInfo(
-    server="github",
-    tool="delete_repo",
-    alias="github__delete_repo",
-    display_name="GitHub",
-    read_only=False,
-    destructive=True,
-)
-SILENT = ToolInfo(server="files", tool="move", alias="files__move", display_name="Files")
+ROWS = table()
+SEARCH, DELETE, MOVE = TOOLS["search"], TOOLS["delete"], TOOLS["move"]
+GENEROUS = Approvals(every=True, reads=True, tools=frozenset(one.name for one in TOOLS.values()))
 
 
-def rule(action: str, **fields: object) -> PermissionRule:
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+def test_precedence(row: Row) -> None:
+    assert row.said() == row.verdict
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(ROWS) >= 150
+
+
+def rule(action: str, **fields: Any) -> PermissionRule:
     return PermissionRule(action=action, **fields)  # type: ignore[arg-type]
 
 
-def decide(
-    tool: ToolInfo,
-    *rules: PermissionRule,
-    default: str = "ask",
-    approve: str = "ask",
-    granted: frozenset[str] = frozenset(),
-    arguments: dict[str, object] | None = None,
-) -> Verdict:
-    settings = PermissionSettings(default=default, rules=rules)  # type: ignore[arg-type]
-    return PolicyGate(settings, parse_approvals(approve)).decide(
-        tool, arguments or {}, granted, TODAY
+def case(tool: str = "search", arguments: dict[str, Any] | None = None, **fields: Any) -> Case:
+    return Case(tool=TOOLS[tool], arguments=arguments or {}, today=TODAY, **fields)
+
+
+def policy(*rules: PermissionRule, **fields: Any) -> Policy:
+    return Policy(settings=PermissionSettings(rules=rules), **fields)
+
+
+# Laws: whatever the rules and the call.
+
+GLOBS = st.sampled_from(["*", "github", "g*", "files", "search", "delete_*", "[sm]*", "?ove"])
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+RULES = st.builds(
+    PermissionRule,
+    action=st.sampled_from(["deny", "ask", "allow"]),
+    server=GLOBS,
+    tool=GLOBS,
+    effect=st.sampled_from([None, "read", "write", "destructive", "open_world"]),
+    args=st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from(["*", "", "1", "x*"])),
+    expires=st.sampled_from(["", "2026-11-20", "2026-11-21", "2027-01-01"]),
+    pin=st.sampled_from(["", "h1", "h0"]),
+)
+CASES = st.builds(
+    Case,
+    tool=st.sampled_from([*TOOLS.values()]),
+    arguments=st.dictionaries(st.sampled_from(["a", "b", "c"]), VALUES, max_size=3),
+    today=st.just(TODAY),
+    granted=st.sampled_from([frozenset(), frozenset(grant(one) for one in TOOLS.values())]),
+    private=st.booleans(),
+    untrusted=st.booleans(),
+)
+POLICIES = st.builds(
+    Policy,
+    settings=st.builds(
+        PermissionSettings,
+        default=st.sampled_from(["ask", "deny", "reads"]),
+        rules=st.lists(RULES, max_size=4).map(tuple),
+    ),
+    approvals=st.sampled_from([Approvals(), Approvals(deny=True), Approvals(reads=True), GENEROUS]),
+    auto_approve=st.sampled_from([frozenset(), frozenset({"github", "files"})]),
+)
+
+
+def freedom(verdict: Verdict) -> int:
+    """How much a verdict lets through: nothing, what a person says, everything."""
+    return (Deny, AskUser, Allow).index(type(verdict))
+
+
+def with_rule(policy: Policy, added: PermissionRule) -> Policy:
+    rules = (*policy.settings.rules, added)
+    return replace(policy, settings=replace(policy.settings, rules=rules))
+
+
+@given(POLICIES, CASES)
+def test_no_call_passes_that_a_rule_denies(policy: Policy, case: Case) -> None:
+    denying = [r for r in policy.settings.rules if r.action == "deny" and matches(r, case)]
+    if denying:
+        assert decide(policy, case) == Deny(
+            rule_name(denying[0]), f"A rule of the user denies {case.tool.name}."
+        )
+
+
+@given(POLICIES, CASES)
+def test_no_tool_passes_that_nobody_looked_at(policy: Policy, case: Case) -> None:
+    if case.tool.change:
+        assert isinstance(decide(policy, case), Deny)
+
+
+@given(POLICIES, CASES)
+def test_nothing_passes_while_the_rules_cannot_be_read(policy: Policy, case: Case) -> None:
+    assert isinstance(decide(replace(policy, broken="x"), case), Deny)
+
+
+@given(POLICIES, CASES, RULES)
+def test_one_more_deny_or_ask_rule_never_allows_more(
+    policy: Policy, case: Case, added: PermissionRule
+) -> None:
+    before = freedom(decide(policy, case))
+    denied = freedom(decide(with_rule(policy, replace(added, action="deny")), case))
+    asked = freedom(decide(with_rule(policy, replace(added, action="ask")), case))
+    assert denied <= before
+    # Where the default denies, an ask rule is there to have some calls asked about.
+    assert asked <= (max(before, 1) if policy.settings.default == "deny" else before)
+
+
+@given(POLICIES, CASES, RULES)
+def test_one_more_allow_rule_never_allows_less(
+    policy: Policy, case: Case, added: PermissionRule
+) -> None:
+    after = decide(with_rule(policy, replace(added, action="allow")), case)
+    assert freedom(after) >= freedom(decide(policy, case))
+
+
+@given(POLICIES, CASES)
+def test_the_order_of_rules_does_not_matter(policy: Policy, case: Case) -> None:
+    orders = itertools.permutations(policy.settings.rules)
+    found = {
+        freedom(decide(replace(policy, settings=replace(policy.settings, rules=order)), case))
+        for order in orders
+    }
+    assert len(found) == 1
+
+
+@given(RULES, CASES, st.dates().map(str), st.dates().map(str))
+def test_a_rule_that_has_ended_never_holds_again(
+    rule: PermissionRule, case: Case, one: str, other: str
+) -> None:
+    earlier, later = sorted((one, other))
+    if matches(rule, replace(case, today=later)):
+        assert matches(rule, replace(case, today=earlier))
+
+
+@given(POLICIES, CASES)
+def test_the_same_case_has_the_same_verdict(policy: Policy, case: Case) -> None:
+    assert decide(policy, case) == decide(policy, case)
+
+
+@given(POLICIES, CASES)
+def test_what_may_carry_data_out_is_never_allowed_by_the_way(policy: Policy, case: Case) -> None:
+    risky = case.private and case.untrusted and case.tool.open_world is not False
+    verdict = decide(policy, case)
+    if risky and not case.tool.built_in and isinstance(verdict, Allow):
+        assert verdict.rule == f"--approve {case.tool.name}"
+
+
+@given(POLICIES, CASES)
+def test_what_always_writes_allows_this_very_call(policy: Policy, case: Case) -> None:
+    verdict = decide(policy, case)
+    if isinstance(verdict, AskUser):
+        assert ("allow_always" in verdict.options) == bool(verdict.offers)
+        for offer in verdict.offers:
+            allowed = decide(with_rule(policy, offer), case)
+            assert allowed == Allow(rule_name(offer))
+
+
+# What "always" offers.
+
+
+def test_offers_go_from_narrow_to_wide() -> None:
+    schema: dict[str, Any] = {"properties": {"query": {}, "limit": {}, "sort": {}}}
+    asked = replace(
+        case("search", {"query": "a*b", "limit": 5}), tool=replace(SEARCH, schema=schema)
     )
+    verdict = decide(policy(), asked)
+    assert verdict == AskUser(ALWAYS, "", offers(asked))
+    assert offers(asked) == (
+        rule(
+            "allow",
+            server="github",
+            tool="search",
+            args={"query": "a[*]b", "limit": "5", "sort": ""},
+            pin="h1",
+        ),
+        rule("allow", server="github", tool="search", pin="h1"),
+        rule("allow", server="github", effect="read"),
+        rule("allow", server="github"),
+    )
+    wider = replace(asked, arguments={"query": "a*b", "limit": 5, "sort": "new"})
+    assert not matches(offers(asked)[0], wider)
+    assert not matches(offers(asked)[0], replace(asked, arguments={"query": "axb", "limit": 5}))
 
 
 @pytest.mark.parametrize(
-    ("tool", "rules", "more", "expected"),
+    "arguments",
     [
-        (SEARCH, [], {}, AskUser),
-        (SEARCH, [], {"default": "deny"}, Deny),
-        (SEARCH, [], {"default": "reads"}, Allow),
-        (DELETE, [], {"default": "reads"}, AskUser),
-        (SILENT, [], {"default": "reads"}, AskUser),
-        (SEARCH, [rule("allow")], {}, Allow),
-        (SEARCH, [rule("allow"), rule("ask")], {}, AskUser),
-        (SEARCH, [rule("allow"), rule("ask"), rule("deny")], {}, Deny),
-        (SEARCH, [rule("deny", server="other")], {}, AskUser),
-        (DELETE, [rule("deny", tool="delete_*"), rule("allow")], {}, Deny),
-        (DELETE, [rule("deny", effect="destructive")], {"approve": "all"}, Deny),
-        (SILENT, [rule("deny", effect="destructive")], {}, Deny),
-        (SILENT, [rule("allow", effect="read")], {}, AskUser),
-        (SILENT, [rule("allow", effect="open_world")], {}, AskUser),
-        (SILENT, [rule("ask", effect="open_world"), rule("allow")], {}, AskUser),
-        (SEARCH, [rule("deny", effect="destructive")], {}, AskUser),
-        (SEARCH, [rule("deny", expires="2026-11-20")], {}, AskUser),
-        (SEARCH, [rule("deny", expires="2026-11-21")], {}, Deny),
-        (SILENT, [rule("deny", args={"to": "/etc/*"})], {"arguments": {"to": "/etc/x"}}, Deny),
-        (SILENT, [rule("deny", args={"to": "/etc/*"})], {"arguments": {"to": "/tmp"}}, AskUser),
-        (SILENT, [rule("deny", args={"n": "[[]1,2]"})], {"arguments": {"n": [1, 2]}}, Deny),
-        (SILENT, [rule("deny", args={"to": "*"})], {}, AskUser),
-        (SEARCH, [], {"approve": "all"}, Allow),
-        (SEARCH, [], {"approve": "reads"}, Allow),
-        (DELETE, [], {"approve": "reads"}, AskUser),
-        (DELETE, [], {"approve": "github.delete_repo"}, Allow),
-        (SEARCH, [], {"approve": "github.delete_repo"}, AskUser),
-        (SEARCH, [], {"approve": "deny"}, Deny),
-        (SEARCH, [rule("allow")], {"approve": "deny"}, Allow),
-        (SEARCH, [rule("ask")], {"approve": "all"}, Allow),
-        (SEARCH, [rule("ask")], {"granted": frozenset({"github.search"})}, Allow),
-        (SEARCH, [rule("deny")], {"granted": frozenset({"github.search"})}, Deny),
-        (DELETE, [], {"granted": frozenset({"github.search"})}, AskUser),
+        {},
+        {"text": "x" * 81},
+        {"text": "two\nlines"},
+        {"text": "\u202e"},
+        dict.fromkeys("abcde", 1),
+        {"x" * 81: 1},
     ],
 )
-def test_precedence(
-    tool: ToolInfo, rules: list[PermissionRule], more: dict[str, object], expected: type[Verdict]
-) -> None:
-    assert isinstance(decide(tool, *rules, **more), expected)  # type: ignore[arg-type]
+def test_a_rule_that_nobody_would_read_is_not_offered(arguments: dict[str, Any]) -> None:
+    assert [offer.args for offer in offers(case("move", arguments))] == [{}, {}]
 
 
-_RULES = st.builds(
-    PermissionRule,
-    action=st.sampled_from(["deny", "ask", "allow"]),
-    server=st.sampled_from(["*", "github", "files"]),
-    tool=st.sampled_from(["*", "search", "delete_*"]),
-    effect=st.sampled_from([None, "read", "write", "destructive", "open_world"]),
-)
+def test_a_changed_definition_voids_what_always_wrote() -> None:
+    written = decide(policy(), case()).offers[0]  # type: ignore[union-attr]
+    assert decide(policy(written), case()) == Allow(rule_name(written))
+    swapped = replace(case(), tool=replace(SEARCH, hash="h2"))
+    assert isinstance(decide(policy(written), swapped), AskUser)
+    session = replace(swapped, granted=frozenset({grant(SEARCH)}))
+    assert isinstance(decide(policy(), session), AskUser)
 
 
-@given(st.lists(_RULES, max_size=4), st.sampled_from([SEARCH, DELETE, SILENT]))
-def test_the_order_of_rules_does_not_matter(rules: list[PermissionRule], tool: ToolInfo) -> None:
-    kinds = {type(decide(tool, *order)) for order in itertools.permutations(rules)}
-    assert len(kinds) == 1
-
-
-@given(st.lists(_RULES, max_size=4), st.sampled_from([SEARCH, DELETE, SILENT]))
-def test_nothing_overrides_a_deny_rule(rules: list[PermissionRule], tool: ToolInfo) -> None:
-    denied = isinstance(decide(tool, *rules), Deny)
-    generous = decide(tool, *rules, approve="all", granted=frozenset({tool.name}))
-    assert isinstance(generous, Deny) == denied
+# What a verdict says.
 
 
 def test_a_verdict_names_what_decided() -> None:
-    assert decide(SEARCH, rule("ask"), rule("deny")) == Deny(
-        "permissions.rules[1]", "A rule of the user denies github.search."
+    asks = rule("ask")
+    assert decide(policy(asks), case()) == AskUser(SESSION, f"Rule {rule_id(asks)} asks.")
+    flow = decide(policy(), case(private=True, untrusted=True))
+    assert isinstance(flow, AskUser)
+    assert flow.reason == FLOW
+    unseen = decide(policy(), case("changed"))
+    assert unseen == Deny(
+        "mcp review",
+        "web.changed was changed by its server and nobody has looked at it yet. The user can, "
+        "with `patina mcp review web`.",
     )
-    assert decide(SEARCH, approve="reads") == Allow("--approve reads")
-    assert decide(SEARCH) == AskUser(OPTIONS, "")  # C-18: the three choices
+    broken = decide(policy(broken="config.toml line 3: no."), case())
+    assert broken == Deny(
+        "permissions",
+        "No tool runs until the user's rules are right. config.toml line 3: no.",
+    )
+
+
+def test_the_id_of_a_rule_is_made_of_what_it_says() -> None:
+    one = rule("deny", tool="delete_*", args={"a": "1", "b": "2"})
+    same = rule("deny", tool="delete_*", args={"b": "2", "a": "1"}, server="*")
+    assert rule_id(one) == rule_id(same)
+    assert named_rule(rule_name(one)) == rule_id(one)
+    assert named_rule("session") == named_rule("permissions.rules[0]") == ""
+    changed = [replace(one, **{field: "x"}) for field in ("server", "tool", "pin", "expires")]
+    assert len({rule_id(each) for each in [one, *changed]}) == 5
+
+
+def test_the_gate_follows_the_policy_that_is_in_force() -> None:
+    gate = PolicyGate(PermissionSettings())
+    assert isinstance(gate.decide(case()), AskUser)
+    gate.policy = policy(rule("allow"))
+    assert isinstance(gate.decide(case()), Allow)
+
+
+def test_deep_and_large_arguments_are_no_way_around() -> None:
+    deep: Any = "/etc/passwd"
+    for _ in range(5000):
+        deep = [deep]
+    denied = rule("deny", args={"to": "/etc/*"})
+    assert isinstance(decide(policy(denied), case("move", {"to": deep})), Deny)
+    huge = {"to": 10**40}
+    assert isinstance(decide(policy(rule("deny", args={"to": "1*"})), case("move", huge)), Deny)
 
 
 @pytest.mark.parametrize("text", ["yes", "all,deny", "search", "start:", "all,,nobody", "."])
@@ -144,7 +299,7 @@ def test_the_question_names_tool_server_and_all_arguments() -> None:  # C-17, C-
         tool="search",
         arguments='{"query":"rust","limits":[1,2]}',
         display_name="GitHub",
-        options=OPTIONS,
+        options=SESSION,
     )
     assert wording.TITLE == "Allow tool?"
     assert wording.summary(ask) == "github.search  (GitHub)\n  query: rust\n  limits: [1,2]"
@@ -167,7 +322,7 @@ def test_an_argument_cannot_pass_for_further_lines_of_the_question() -> None:
         tool="write",
         arguments='{"path":"/tmp/x\\n  content: harmless\\n[A] Allow once","to\\u202eyp.exe":" y"}',
         display_name="Files\n[A]",
-        options=OPTIONS,
+        options=SESSION,
     )
     lines = wording.summary(ask).split("\n")
     assert lines == [

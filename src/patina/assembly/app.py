@@ -9,6 +9,7 @@ from patina import __version__
 from patina.assembly.event_log import log_event
 from patina.assembly.models import usable_models
 from patina.assembly.reload import ConfigurationFollower
+from patina.assembly.rules import Rules
 from patina.billing.unmetered import Unmetered
 from patina.config.files import update_file
 from patina.config.keys import join_key
@@ -16,13 +17,21 @@ from patina.config.network import Network
 from patina.config.paths import Paths
 from patina.engine.bus import Bus
 from patina.engine.clock import SystemClock
+from patina.engine.estimate import server_costs
 from patina.engine.host import Engine
 from patina.engine.services import Services
+from patina.mcp.features import ServerFeatures
 from patina.mcp.keeper import NoticeLevel
 from patina.mcp.supervisor import Supervisor
 from patina.mcp.toolset import Toolset
 from patina.mcp.transports import remote
-from patina.model.events import ProviderChanged, ServerChanged, ServerNotice, ServerState
+from patina.model.events import (
+    ProviderChanged,
+    ResourceChanged,
+    ServerChanged,
+    ServerNotice,
+    ServerState,
+)
 from patina.model.faults import ProviderFault
 from patina.model.settings import Configured
 from patina.permission.approvals import Approvals
@@ -84,6 +93,7 @@ class App(Struct, frozen=True, kw_only=True):
     providers: ProviderRegistry
     supervisor: Supervisor
     tools: Toolset
+    features: ServerFeatures
     gate: Gate
     meter: Meter
     clock: Clock
@@ -100,23 +110,25 @@ async def open_app(setup: Setup) -> AsyncIterator[App]:
     clock = SystemClock()
     bus = Bus(clock, log_event)
     async with AsyncExitStack() as stack:
-        journal: FileJournal | MemoryJournal = MemoryJournal()
-        if setup.save:
-            files = FileJournal(setup.paths.data, setup.paths.state)
-            journal = await stack.enter_async_context(files)
-        http = HttpClient(_proxies(setup.network), setup.network.ca_file)
-        stack.push_async_callback(http.aclose)
+        journal = await _journal(setup, stack)
+        http = _http(setup, stack)
         notify = _notify(setup, bus)
         supervisor = await stack.enter_async_context(_supervisor(setup, journal, bus, notify))
         tools = Toolset(supervisor)
         providers = _providers(setup, http, clock, bus)
         drafts = FileDrafts(setup.paths.data) if setup.save else MemoryDrafts()
+        features = ServerFeatures(supervisor, tools, server_costs)
+        gate = PolicyGate(settings.permissions, setup.approvals)
+        rules = Rules(setup.paths, gate)
+        rules.follow(settings)
         services = Services(
             journal=journal,
             drafts=drafts,
             providers=providers,
             tools=tools,
-            gate=PolicyGate(settings.permissions, setup.approvals),
+            features=features,
+            gate=gate,
+            rules=rules,
             meter=Unmetered(),
             clock=clock,
             bus=bus,
@@ -131,7 +143,7 @@ async def open_app(setup: Setup) -> AsyncIterator[App]:
         )
         engine = await stack.enter_async_context(Engine(services))
         if setup.lives_on and setup.reload is not None:
-            follower = ConfigurationFollower(setup.paths, setup.reload, supervisor, notify)
+            follower = ConfigurationFollower(setup.paths, setup.reload, supervisor, notify, rules)
             await stack.enter_async_context(follower)
         yield App(
             setup=setup,
@@ -142,11 +154,24 @@ async def open_app(setup: Setup) -> AsyncIterator[App]:
             providers=providers,
             supervisor=supervisor,
             tools=tools,
+            features=features,
             gate=services.gate,
             meter=services.meter,
             clock=clock,
             http=http,
         )
+
+
+async def _journal(setup: Setup, stack: AsyncExitStack) -> FileJournal | MemoryJournal:
+    if not setup.save:
+        return MemoryJournal()
+    return await stack.enter_async_context(FileJournal(setup.paths.data, setup.paths.state))
+
+
+def _http(setup: Setup, stack: AsyncExitStack) -> HttpClient:
+    http = HttpClient(_proxies(setup.network), setup.network.ca_file)
+    stack.push_async_callback(http.aclose)
+    return http
 
 
 def _providers(setup: Setup, http: HttpClient, clock: Clock, bus: Bus) -> ProviderRegistry:
@@ -219,6 +244,9 @@ def _supervisor(
     def notice(server: str, level: NoticeLevel, text: str) -> None:
         notify(ServerNotice(server=server, level=level, text=text))
 
+    def resource(server: str, uri: str) -> None:
+        bus.publish(ResourceChanged(server=server, uri=uri))
+
     return Supervisor(
         setup.configured.settings.mcp_servers,
         keys=setup.keys,
@@ -229,6 +257,7 @@ def _supervisor(
         put_blob=journal.put_blob,
         on_change=changed,
         on_notice=notice,
+        on_resource=resource,
         allow_start=setup.approvals.start,
         network=_servers_network(setup.network),
     )

@@ -9,6 +9,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
+from patina.assembly.rules import Rules
 from patina.config.paths import Paths
 from patina.mcp.supervisor import Supervisor
 from patina.model.events import ServerNotice
@@ -21,10 +22,13 @@ _Stamp = tuple[tuple[int, int, int], ...]
 
 
 class ConfigurationFollower:
-    """While it is entered: gives the servers of the file to `supervisor` whenever it changed.
+    """While it is entered: gives the servers of the file to `supervisor` whenever it changed, and
+    its permissions to `rules`.
 
     Looks every `every` seconds. `load` reads the configuration anew, in a worker thread. A file
-    that is wrong changes nothing; `notify` is told so, once until the file changes again.
+    that is wrong changes nothing but the permissions: those are taken from it where they are
+    right, and deny every call where they are not. `notify` is told so, once until the file
+    changes again.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class ConfigurationFollower:
         load: Callable[[], Configured],
         supervisor: Supervisor,
         notify: Callable[[ServerNotice], None],
+        rules: Rules,
         *,
         every: float = LOOK_EVERY,
     ) -> None:
@@ -40,6 +45,7 @@ class ConfigurationFollower:
         self._load = load
         self._supervisor = supervisor
         self._notify = notify
+        self._rules = rules
         self._every = every
         self._tasks: TaskGroup
 
@@ -69,10 +75,13 @@ class ConfigurationFollower:
             loaded = await anyio.to_thread.run_sync(self._load)
         except Fault as fault:
             _log.warning("the configuration was not read again: %s", fault)
-            words = f"{fault} What was configured before stays in use. {fault.failure.hint}"
+            readable = await self._rules.read_again()
+            kept = "" if readable else "No tool runs until the rules about tools can be read. "
+            words = f"{fault} {kept}What was configured before stays in use. {fault.failure.hint}"
             self._notify(ServerNotice(server="", level="warning", text=words.rstrip()))
             return
         _log.info("the configuration was read again")
+        self._rules.follow(loaded.settings)
         await self._supervisor.reconfigure(loaded.settings.mcp_servers)
 
 

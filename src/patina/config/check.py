@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from math import inf
-from typing import get_args
+from typing import Any, get_args
 
 from patina.config.keys import Path, Problem
 from patina.model.faults import UsageFault
@@ -13,7 +13,14 @@ from patina.model.packages import (
     SOURCE_FIELDS,
     is_package_word,
 )
-from patina.model.settings import ProviderKind, ProviderSettings, ServerSettings, Settings
+from patina.model.settings import (
+    PermissionRule,
+    PermissionSettings,
+    ProviderKind,
+    ProviderSettings,
+    ServerSettings,
+    Settings,
+)
 
 _KINDS = frozenset(get_args(ProviderKind))
 _DRIVERS = "patina.drivers"  # the group of entry points: docs/drivers.md
@@ -34,6 +41,28 @@ _ADDRESS = "an address that begins with http:// or https://"
 def first_mistake(settings: Settings) -> Problem | None:
     """Return the first value that has the right type and still cannot be used."""
     return next(_mistakes(settings), None)
+
+
+def unknown_permission(values: Mapping[str, Any]) -> Problem | None:
+    """Return the first key of the permissions in `values` that is none.
+
+    Elsewhere such a key is kept and ignored. Here it would make a rule wider than it was meant.
+    """
+    permissions = values.get("permissions")
+    if not isinstance(permissions, Mapping):
+        return None
+    rules = permissions.get("rules")
+    places: list[tuple[Path, object, tuple[str, ...]]] = [
+        (("permissions",), permissions, PermissionSettings.__struct_fields__)
+    ]
+    for index, rule in enumerate(rules if isinstance(rules, list) else ()):
+        place: Path = ("permissions", "rules", index)
+        places.append((place, rule, PermissionRule.__struct_fields__))
+    for path, table, known in places:
+        for name in table if isinstance(table, Mapping) else ():
+            if name not in known:
+                return Problem((*path, name), "is not known", ", ".join(known))
+    return None
 
 
 def provider_name(name: str) -> str:
@@ -69,8 +98,7 @@ def _mistakes(settings: Settings) -> Iterator[Problem]:
     yield from _amounts(("billing", "per_model_limits"), billing.per_model_limits)
     yield from _number(("billing", "warn_at"), billing.warn_at, 0 < billing.warn_at <= 1, "0 to 1")
     for index, rule in enumerate(settings.permissions.rules):
-        place: Path = ("permissions", "rules", index, "expires")
-        yield from _value(place, rule.expires, _DATE.fullmatch, "a date, as 2026-12-31")
+        yield from _rule(("permissions", "rules", index), rule)
     for key in ("official", "smithery"):
         address = getattr(settings.registries, key)
         yield from _value(("registries", key), address, _WEB.fullmatch, _ADDRESS)
@@ -128,6 +156,27 @@ def _server(name: str, server: ServerSettings) -> Iterator[Problem]:
     idle, restarts = server.idle_timeout, server.restarts
     yield from _number((*path, "idle_timeout"), idle, idle >= 0, "seconds; 0 is never")
     yield from _number((*path, "restarts"), restarts, restarts >= 0, "0 or more")
+
+
+def rule_mistake(rule: PermissionRule) -> Problem | None:
+    """Return the first value of `rule` that has the right type and still cannot be used."""
+    return next(_rule((), rule), None)
+
+
+def _rule(path: Path, rule: PermissionRule) -> Iterator[Problem]:
+    for key, glob in (("server", rule.server), ("tool", rule.tool)):
+        if not glob:
+            yield Problem((*path, key), "is empty", 'a glob; "*" matches everything')
+    yield from _value((*path, "expires"), rule.expires, _is_date, "a date, as 2026-12-31")
+
+
+def _is_date(text: str) -> bool:
+    import datetime as dt
+
+    try:
+        return bool(_DATE.fullmatch(text) and dt.date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def _origin(path: Path, server: ServerSettings) -> Iterator[Problem]:

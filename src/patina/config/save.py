@@ -19,7 +19,7 @@ from patina.model.faults import ConfigFault
 
 REMOVED: Final = object()
 Changes = Mapping[tuple[str, ...], object]
-_NEW_FILE: Final = b"version = 1\n"
+NEW_FILE: Final = b"version = 1\n"
 
 
 def set_value(paths: Paths, key: str, value: object) -> None:
@@ -91,7 +91,7 @@ def check_content(file: Path, content: bytes) -> None:
 
 def _edit(file: Path, changes: Callable[[Document], Changes]) -> None:
     def change(content: bytes) -> bytes:
-        document = parse_document(file, content or _NEW_FILE)
+        document = parse_document(file, content or NEW_FILE)
         wanted = changes(document)
         if not wanted:
             return content
@@ -121,7 +121,7 @@ def _apply(document: Document, changes: Changes) -> str:
         text = tomlkit.dumps(tree)
         for candidate in (_spaced(text, document.text), text):
             found = parse_document(document.path, candidate.encode()).values
-            if _trimmed(found) == _trimmed(expected):
+            if without_empty(found) == without_empty(expected):
                 return candidate
     except (TOMLKitError, LookupError, ConfigFault):
         pass
@@ -182,12 +182,12 @@ def _spaced(text: str, old: str) -> str:
     return "\n".join(lines)
 
 
-def _trimmed(values: dict[str, Any]) -> dict[str, Any]:
+def without_empty(values: dict[str, Any]) -> dict[str, Any]:
     """Return `values` without tables that hold nothing: the last table may take along a heading
     that was only there for it.
     """
     trimmed = {
-        name: _trimmed(inner) if isinstance(inner, dict) else inner
+        name: without_empty(inner) if isinstance(inner, dict) else inner
         for name, inner in values.items()
     }
     return {name: inner for name, inner in trimmed.items() if inner != {}}

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from patina.config.check import first_mistake
+from patina.config.check import first_mistake, unknown_permission
 from patina.config.document import Document, problem_fault
 from patina.config.keys import Problem
 from patina.model.settings import Settings, Source
@@ -28,7 +28,7 @@ def to_settings(
         if problem is None:
             problem = Problem((), f"the configuration is wrong: {error}", "see the manual")
     else:
-        problem = first_mistake(settings)
+        problem = unknown_permission(values) or first_mistake(settings)
         if problem is None:
             return settings
     raise problem_fault(problem, document, sources)

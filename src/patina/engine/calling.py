@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from patina.engine.dialog import CallDialog
 from patina.engine.interruption import Interruption
@@ -17,21 +18,39 @@ from patina.engine.services import Services
 from patina.engine.watchdog import Watchdog
 from patina.model.chat import ToolInfo, ToolOutcome, split_tool_name
 from patina.model.events import TaskChanged
-from patina.model.faults import Fault
+from patina.model.faults import TRANSIENT_CODES, Fault, is_transient
 from patina.model.items import Call, CallStatus, Message, Result, Task
 from patina.model.parts import ResultPart, Text, ToolCall
 from patina.views.tool_card import finished_text, running_text
 
 _log = logging.getLogger(__name__)
-_Ending = tuple[CallStatus, tuple[ResultPart, ...]]
 
 
 class Cleared(Struct, frozen=True):
-    """A call that may run."""
+    """A call that may run. `text` is the JSON text of its `arguments`; `edited` says that a person
+    changed them.
+    """
 
     call: ToolCall
     tool: ToolInfo
     arguments: Mapping[str, Any]
+    text: str
+    edited: bool = False
+
+
+class Ending(Struct, frozen=True):
+    """How a call ended. Durations are milliseconds, `bound` the seconds that it had."""
+
+    status: CallStatus
+    parts: tuple[ResultPart, ...]
+    retriable: bool = False
+    duration_ms: int = 0
+    bound: float = 0.0
+
+    @classmethod
+    def told(cls, status: CallStatus, text: str) -> "Ending":
+        """Return the end of a call that was not run, in words for the model."""
+        return cls(status, (Text(text),))
 
 
 class Caller:
@@ -58,7 +77,7 @@ class Caller:
             call_id=ready.call.id,
             server=tool.server,
             tool=tool.tool,
-            arguments=ready.call.arguments,
+            arguments=ready.text,
         )
         await self._recorder.write(started, text=running_text(tool.name))
         await self._run(
@@ -66,10 +85,14 @@ class Caller:
             ready.call,
             tool,
             lambda dialog: self._services.tools.call(tool, ready.arguments, dialog),
+            edited=ready.text if ready.edited else "",
         )
 
-    async def resume(self, message: Message, call: ToolCall, task: Task) -> None:
-        """Wait for the end of a call that is a task since before a restart. As `call`."""
+    async def resume(self, message: Message, call: ToolCall, task: Task, edited: str = "") -> None:
+        """Wait for the end of a call that is a task since before a restart. As `call`.
+
+        `edited` is what a person made of its arguments, if they did.
+        """
         self._recorder.tell(TaskChanged(item=task))  # in the journal already
         tool = await self._tool_of(task)
         await self._run(
@@ -78,6 +101,7 @@ class Caller:
             tool,
             lambda dialog: self._services.tools.resume(tool, task.state.task_id, dialog),
             task,
+            edited=edited,
         )
 
     async def _tool_of(self, task: Task) -> ToolInfo:
@@ -96,6 +120,8 @@ class Caller:
         tool: ToolInfo,
         talk: Callable[[CallDialog], Awaitable[ToolOutcome]],
         task: Task | None = None,
+        *,
+        edited: str,
     ) -> None:
         clock = self._services.clock
         began = clock.monotonic()
@@ -112,12 +138,15 @@ class Caller:
             task=task.state if task else None,
         )
         try:
-            status, parts = await self._ending(tool, dialog, watchdog, talk)
+            ending = await self._ending(tool, dialog, watchdog, talk)
         finally:
             with anyio.CancelScope(shield=True):
                 await dialog.close()
         took = int((clock.monotonic() - began) * 1000)
-        await self.result(message, call, status, parts, took, watchdog.bound)
+        if edited:
+            note = Text(f"[The user changed the arguments to {edited}]\n")
+            ending = replace(ending, parts=(note, *ending.parts))
+        await self.result(message, call, replace(ending, duration_ms=took))
 
     async def _ending(
         self,
@@ -125,12 +154,13 @@ class Caller:
         dialog: CallDialog,
         watchdog: Watchdog,
         talk: Callable[[CallDialog], Awaitable[ToolOutcome]],
-    ) -> _Ending:
-        async def outcome() -> _Ending:
+    ) -> Ending:
+        async def outcome() -> Ending:
             said = await talk(dialog)
             if said.is_error:
-                return "failed", said.parts or (Text("The tool failed and said nothing."),)
-            return "completed", said.parts
+                parts = said.parts or (Text("The tool failed and said nothing."),)
+                return Ending("failed", parts)
+            return Ending("completed", said.parts)
 
         unready = await _told(lambda: self._services.tools.ready(tool))
         if unready is not None:
@@ -139,21 +169,14 @@ class Caller:
         if ending is not None:
             return ending
         text = finished_text(tool.name, "timed_out", watchdog.bound)
-        return "timed_out", (Text(f"{text}. The server may still be working on it."),)
+        words = Text(f"{text}. The server may still be working on it.")
+        return Ending("timed_out", (words,), retriable=True, bound=watchdog.bound)
 
-    async def result(
-        self,
-        message: Message,
-        call: ToolCall,
-        status: CallStatus,
-        parts: tuple[ResultPart, ...],
-        duration_ms: int = 0,
-        bound: float = 30.0,
-    ) -> None:
-        """Write how a call ended. `bound` is the time in seconds that it had. As `call`."""
+    async def result(self, message: Message, call: ToolCall, ending: Ending) -> None:
+        """Write how a call ended. As `call`."""
         server, tool = split_tool_name(call.name)
         with anyio.CancelScope(shield=True):  # the tool has run: its result is a fact
-            parts = await put_away(parts, self._services.journal, RESULT_BYTES)
+            parts = await put_away(ending.parts, self._services.journal, RESULT_BYTES)
         await self._recorder.write(
             Result(
                 **self._recorder.keys(),
@@ -161,22 +184,26 @@ class Caller:
                 call_id=call.id,
                 server=server,
                 tool=tool,
-                status=status,
+                status=ending.status,
                 parts=parts,
-                duration_ms=duration_ms,
+                duration_ms=ending.duration_ms,
+                retriable=ending.retriable,
+                bound=ending.bound,
             ),
-            text=finished_text(call.name, status, bound),
+            text=finished_text(call.name, ending.status, ending.bound),
         )
 
 
-async def _told(work: Callable[[], Awaitable[_Ending | None]]) -> _Ending | None:
+async def _told(work: Callable[[], Awaitable[Ending | None]]) -> Ending | None:
     """Return what `work` came to. What goes wrong in it fails the call, and nothing else."""
     try:
         return await work()
     except Fault as fault:
-        code = f" (error {fault.failure.code})" if fault.failure.code else ""
+        number = "" if fault.failure.code in TRANSIENT_CODES else fault.failure.code
+        code = f" (error {number})" if number else ""
         hint = f" {fault.failure.hint}" if fault.failure.hint else ""
-        return "failed", (Text(f"{fault}{code}{hint}"),)
+        words = Text(f"{fault}{code}{hint}")
+        return Ending("failed", (words,), retriable=is_transient(fault.failure))
     except Exception:  # noqa: BLE001 - a named boundary: a defect beside a tool is its failure
         _log.exception("a tool call failed")
-        return "failed", (Text("Patina made a mistake; the log has the details."),)
+        return Ending.told("failed", "Patina made a mistake; the log has the details.")

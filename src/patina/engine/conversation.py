@@ -156,7 +156,7 @@ class Conversation:
 
     def _failed(self, command: commands.AnyCommand, failure: Failure) -> None:
         tag = type(command).__struct_config__.tag
-        names = ("message_id", "ask_id", "question_id", "call_id")
+        names = ("message_id", "ask_id", "question_id", "call_id", "result_id")
         reference = next((getattr(command, name) for name in names if hasattr(command, name)), "")
         self._recorder.tell(events.CommandFailed(command=str(tag), error=failure, ref=reference))
 

@@ -25,6 +25,7 @@ from patina.engine.excerpts import blobs_of, has_large, results_of
 from patina.engine.find_tools import CALL, FIND, LIMIT, counts_of, fold, found, is_folded, unfold
 from patina.engine.resources import READ_RESOURCE, parts_of, read_call, readers, resource_lines
 from patina.engine.services import Services
+from patina.engine.switched import is_on, those_on
 from patina.model.chat import ToolInfo, ToolOutcome
 from patina.model.faults import Fault, McpFault
 from patina.model.parts import File, Image, ResultPart, Text, ToolCall
@@ -113,11 +114,14 @@ class OwnTools:
     async def list(self, servers: tuple[str, ...] | None) -> tuple[ToolInfo, ...]:
         """Return all that may be run in this turn, as `Tools.list`; none where nothing is offered.
 
-        A tool of a server that has the name of one of Patina's own is left out.
+        What is off in this conversation is left out, what nobody has seen as it is now, and a tool
+        of a server that has the name of one of Patina's own.
         """
-        offered = await self._tools.list(servers)
+        offered = those_on(self._tree(), await self._tools.list(servers))
         self._listed = tuple(
-            tool for tool in offered if tool.name not in _OWN and tool.alias not in _BY_ALIAS
+            tool
+            for tool in offered
+            if not tool.change and tool.name not in _OWN and tool.alias not in _BY_ALIAS
         )
         await self._list_resources(servers)
         offers: tuple[ResourceInfo | TemplateInfo, ...] = (*self._resources, *self._templates)
@@ -132,10 +136,14 @@ class OwnTools:
         if features is None:
             return
         try:
-            self._resources = await features.resources(servers)
-            self._templates = await features.templates(servers)
+            resources = await features.resources(servers)
+            templates = await features.templates(servers)
         except Fault as fault:  # an answer is possible without
             _log.warning("no resources: %s", fault)
+            return
+        tree = self._tree()
+        self._resources = tuple(one for one in resources if is_on(tree, one.server))
+        self._templates = tuple(one for one in templates if is_on(tree, one.server))
 
     def told(self, *, readable: bool) -> Told:
         """Return what the model is told of what was listed; `readable`: that results are kept.

@@ -12,7 +12,7 @@ from patina.model.codec import Unknown
 from patina.model.ids import new_id
 from patina.model.tree import Tree
 from patina.ports.journal import Appended
-from patina.views.tool_card import finished_text, running_text
+from patina.views.tool_card import finished_card, running_text
 
 LEAF: Final = ""  # the parent of an item that comes after the newest one
 _EVENT_OF: dict[type[items.Item], type[Any]] = {
@@ -160,5 +160,5 @@ def _text(item: StoredItem) -> str:
     if isinstance(item, items.Call):
         return running_text(f"{item.server}.{item.tool}")
     if isinstance(item, items.Result):
-        return finished_text(f"{item.server}.{item.tool}", item.status)
+        return finished_card(item).text
     return ""

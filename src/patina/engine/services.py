@@ -12,7 +12,7 @@ from patina.ports.drafts import Drafts
 from patina.ports.features import Features
 from patina.ports.journal import Journal
 from patina.ports.meter import Meter
-from patina.ports.permission import Gate
+from patina.ports.permission import Gate, RuleWriter
 from patina.ports.provider import Providers
 from patina.ports.tools import Tools
 
@@ -27,10 +27,11 @@ class Services(Struct, frozen=True, kw_only=True):
 
     `titles` says whether conversations get one by themselves: only where the engine lives on after
     an answer, and the user wants it; providers in `untitled` are not asked. `features` is what
-    servers offer beside tools (None: nothing). `watch` is the number of seconds after which it
-    looks again for what other processes wrote, 0 for never. `servers` returns the settings of the
-    servers as they are now; `models` the models of the providers that can be used, within two
-    seconds or so, and never raises.
+    servers offer beside tools (None: nothing). `rules` keeps the rules that "always" makes (None:
+    nobody does). `watch` is the number of seconds after which it looks again for what other
+    processes wrote, 0 for never. `servers` returns the settings of the servers as they are now;
+    `models` the models of the providers that can be used, within two seconds or so, and never
+    raises.
     """
 
     journal: Journal
@@ -39,6 +40,7 @@ class Services(Struct, frozen=True, kw_only=True):
     tools: Tools
     features: Features | None = None
     gate: Gate
+    rules: RuleWriter | None = None
     meter: Meter
     clock: Clock
     bus: Bus

@@ -1,27 +1,32 @@
 """From the tool calls of one assistant message to their results.
 
-Calls are checked and decided one by one, in the order of the message; those allowed then run side
-by side. The order on disk is question, decision, call, result. Every call ends in a result,
-whatever happens: the model is told of a denial, a bad argument, a time-out and an interruption.
-Only a call that its server goes on with as a task may outlive Patina: it is taken up again.
+Calls are checked and decided in the order of the message, and what a person decides is asked
+together; those allowed then run side by side. The order on disk is question, decision, call,
+result. Every call ends in a result, whatever happens: the model is told of a denial, a bad
+argument, a time-out and an interruption. Only a call that its server goes on with as a task, or
+that a person was not heard about yet, may outlive Patina: it is taken up again.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Iterable
+from functools import partial
+from typing import Final
 
 import anyio
 
-from patina.engine.calling import Caller, Cleared
+from patina.engine.asking import Asking, Wanted
+from patina.engine.calling import Caller, Cleared, Ending
 from patina.engine.interruption import Interruption
+from patina.engine.judging import Judge
 from patina.engine.questions import Questions
 from patina.engine.recorder import Recorder
 from patina.engine.recovery import CRASHED, close_calls
+from patina.engine.repairing import repair_hint, unknown_tool
+from patina.engine.repeating import refusal, repeated
 from patina.engine.services import Services
 from patina.model.chat import ToolInfo
-from patina.model.events import PermissionAsked
 from patina.model.faults import McpFault, StoreFault
-from patina.model.items import Ask, Choice, Decision, Message
-from patina.model.parts import Text, ToolCall
+from patina.model.items import Decision, Message
+from patina.model.parts import ToolCall
 from patina.model.tree import OpenCalls
 from patina.ports.permission import Allow, AskUser, Deny
 
@@ -41,9 +46,9 @@ class ToolStep:
     ) -> None:
         self._services = services
         self._recorder = recorder
-        self._questions = questions
         self._interruption = interruption
-        self._granted = granted
+        self._judge = Judge(services, granted)
+        self._asking = Asking(services, recorder, questions, interruption, self._judge)
         self._caller = Caller(services, recorder, questions, interruption)
         self._offered: dict[str, ToolInfo] = {}
 
@@ -85,29 +90,102 @@ class ToolStep:
         await self.interrupt(self._interruption.reason or CRASHED)
 
     async def interrupt(self, reason: str) -> None:
-        """Give every call that is still open the result "interrupted", but for those left so."""
+        """Give every call that is still open the result "interrupted", but for those left so.
+
+        As Patina ends, what its server goes on with is left, and what a person was not heard about:
+        those are taken up again.
+        """
         opened = self._recorder.tree.open_calls()
-        if opened is not None:
-            left = opened.going_on() if self._interruption.leaving else ()
-            calls = [call for call in opened.calls if call not in left]
-            await close_calls(self._recorder, opened.message.id, calls, reason)
+        if opened is None:
+            return
+        left: tuple[ToolCall, ...] = ()
+        if self._interruption.leaving:
+            unasked = (c for c in opened.calls if opened.waiting() and c.id not in opened.started)
+            left = (*opened.going_on(), *unasked)
+        calls = [call for call in opened.calls if call not in left]
+        await close_calls(self._recorder, opened.message.id, calls, reason)
+
+    async def may_go_on(self, opened: OpenCalls, replies: int) -> bool:
+        """Ask a person whether the turn may go on after so many replies. Raises `StoreFault`."""
+        return await self._asking.may_go_on(opened, replies)
 
     async def _cleared(self, opened: OpenCalls) -> list[Cleared]:
         """Return the calls that may run, once all are decided."""
-        cleared: list[Cleared] = []
-        for call in opened.calls:
+        self._judge.look(self._recorder.tree)
+        going_in_circles = repeated(self._recorder.tree, opened.message)
+        wanted: dict[str, Wanted] = {}
+        decided = {name: one for name, one in opened.decided.items() if name}
+        asked: list[tuple[Wanted, AskUser]] = []
+        for call in self._not_begun(opened):
             if self._interruption.requested:
-                break
-            if call.id in opened.started or call.id in opened.tasks:
-                continue
-            ready = None
+                return []
+            one = None
             if not self._interruption.call(call.id).requested:
-                ready = await self._clear(opened, call)
+                again = call.id in going_in_circles and call.id not in decided
+                one = await self._wanted(opened.message, call, again=again)
+            if one is None:
+                continue
+            wanted[call.id] = one
+            verdict = self._judge.verdict(one.tool, one.arguments)
+            # A decision from before a restart counts, unless a rule denies it by now.
+            if call.id not in decided or isinstance(verdict, Deny):
+                if isinstance(verdict, AskUser):
+                    asked.append((one, verdict))
+                else:
+                    decided[call.id] = await self._ruled(opened, call, verdict)
+        if asked:
+            decided |= await self._asking.decide(opened, asked, partial(self._close, opened))
+        if self._interruption.requested:
+            return []
+        return await self._allowed(opened, wanted, decided)
+
+    def _not_begun(self, opened: OpenCalls) -> list[ToolCall]:
+        begun = (*opened.started, *opened.tasks)
+        return [call for call in opened.calls if call.id not in begun]
+
+    async def _ruled(self, opened: OpenCalls, call: ToolCall, verdict: Allow | Deny) -> Decision:
+        """Write down what a rule decided."""
+        ask = opened.asks.get(call.id)  # put before a restart, and needs no answer any more
+        return await self._asking.write(
+            opened.message,
+            call.id,
+            "deny" if isinstance(verdict, Deny) else "allow_once",
+            verdict.rule,
+            verdict.reason if isinstance(verdict, Deny) else "",
+            ask=ask.id if ask is not None else None,
+        )
+
+    async def _allowed(
+        self, opened: OpenCalls, wanted: dict[str, Wanted], decided: dict[str, Decision]
+    ) -> list[Cleared]:
+        """Return what may run, in the order of the message; the rest gets its result."""
+        cleared: list[Cleared] = []
+        for call in self._not_begun(opened):
             if self._interruption.call(call.id).requested:
                 await self._close(opened, call)
-            elif ready is not None:
-                cleared.append(ready)
+                continue
+            one, decision = wanted.get(call.id), decided.get(call.id)
+            if one is None or decision is None:
+                continue
+            if decision.choice == "deny":
+                ending = Ending.told("denied", decision.reason)
+                await self._caller.result(opened.message, call, ending)
+            elif decision.arguments:
+                ready = await self._edited(opened.message, one, decision.arguments)
+                cleared += [ready] if ready is not None else []
+            else:
+                cleared.append(Cleared(call, one.tool, one.arguments, one.text))
         return cleared
+
+    async def _edited(self, message: Message, wanted: Wanted, text: str) -> Cleared | None:
+        """Return a call with the arguments that a person gave it."""
+        try:
+            arguments = self._services.tools.check(wanted.tool, text)
+        except McpFault as fault:  # the tool is another one since they were written
+            ending = Ending.told("failed", str(fault))
+            await self._caller.result(message, wanted.call, ending)
+            return None
+        return Cleared(wanted.call, wanted.tool, arguments, text, edited=True)
 
     async def _close(self, opened: OpenCalls, call: ToolCall) -> None:
         """Give a call that was ended by itself its result, unless it has one."""
@@ -130,101 +208,27 @@ class ToolStep:
                     if isinstance(ready, Cleared):
                         await self._caller.call(opened.message, ready)
                     else:
-                        await self._caller.resume(opened.message, call, opened.tasks[call.id])
+                        earlier = opened.decided.get(call.id)
+                        edited = earlier.arguments if earlier is not None else ""
+                        task = opened.tasks[call.id]
+                        await self._caller.resume(opened.message, call, task, edited)
             if alone.requested:
                 await self._close(opened, call)
         except StoreFault as fault:
             unwritten.append(fault)
 
-    async def _clear(self, opened: OpenCalls, call: ToolCall) -> Cleared | None:
-        message = opened.message
+    async def _wanted(self, message: Message, call: ToolCall, *, again: bool) -> Wanted | None:
+        """Return a call that can be run as it is; else it gets its result."""
         tool = self._offered.get(call.name)
         if tool is None:
-            text = f"There is no tool {call.name}. Call one of the tools that are listed."
-            await self._caller.result(message, call, "failed", (Text(text),))
-            return None
-        try:
-            arguments = self._services.tools.check(tool, call.arguments)
-        except McpFault as fault:
-            await self._caller.result(message, call, "failed", (Text(str(fault)),))
-            return None
-        choice, reason = await self._decide(opened, call, tool, arguments)
-        if choice is None:
-            return None
-        if choice == "deny":
-            await self._caller.result(message, call, "denied", (Text(reason),))
-            return None
-        return Cleared(call, tool, arguments)
-
-    async def _decide(
-        self, opened: OpenCalls, call: ToolCall, tool: ToolInfo, arguments: Mapping[str, Any]
-    ) -> tuple[Choice | None, str]:
-        earlier = opened.decided.get(call.id)
-        if earlier is not None:
-            return earlier.choice, earlier.reason
-        today = self._services.clock.now()[:10]
-        verdict = self._services.gate.decide(tool, arguments, frozenset(self._granted), today)
-        if isinstance(verdict, AskUser):
-            return await self._ask(opened, call, tool, verdict)
-        choice: Literal["allow_once", "deny"] = (
-            "deny" if isinstance(verdict, Deny) else "allow_once"
-        )
-        reason = "" if isinstance(verdict, Allow) else verdict.reason
-        await self._decided(opened.message, call, choice, verdict.rule, reason)
-        return choice, reason
-
-    async def _ask(
-        self, opened: OpenCalls, call: ToolCall, tool: ToolInfo, verdict: AskUser
-    ) -> tuple[Choice | None, str]:
-        ask = opened.asks.get(call.id)
-        if ask is None:
-            ask = Ask(
-                **self._recorder.keys(),
-                message=opened.message.id,
-                call_id=call.id,
-                server=tool.server,
-                tool=tool.tool,
-                arguments=call.arguments,
-                display_name=tool.display_name,
-                options=verdict.options,
-                reason=verdict.reason,
-            )
-            self._questions.open(ask)
-            await self._recorder.write(ask)
+            words = unknown_tool(call.name, self._offered.values())
+        elif again:
+            words = refusal(tool.name)
         else:
-            self._questions.open(ask)
-            self._recorder.tell(PermissionAsked(item=ask))  # in the journal already
-        answer = None
-        with self._interruption.scope(), self._interruption.call(call.id).scope():
-            answer = await self._questions.answer(ask.id)
-        self._questions.close(ask.id)
-        if answer is None:
-            return None, ""
-        reason = ""
-        if answer.choice == "deny":
-            reason = f"The user denied this call of {tool.name}. {answer.reason}".strip()
-        if answer.choice == "allow_session":
-            self._granted.add(tool.name)
-        await self._decided(opened.message, call, answer.choice, "user", reason, ask.id)
-        return answer.choice, reason
-
-    async def _decided(
-        self,
-        message: Message,
-        call: ToolCall,
-        choice: Choice,
-        rule: str,
-        reason: str,
-        ask: str | None = None,
-    ) -> None:
-        await self._recorder.write(
-            Decision(
-                **self._recorder.keys(),
-                message=message.id,
-                call_id=call.id,
-                choice=choice,
-                rule=rule,
-                reason=reason,
-                ask=ask,
-            )
-        )
+            check = partial(self._services.tools.check, tool)
+            try:
+                return Wanted(call, tool, check(call.arguments), call.arguments)
+            except McpFault as fault:
+                words = repair_hint(tool, fault, check)
+        await self._caller.result(message, call, Ending.told("failed", words))
+        return None

@@ -7,6 +7,7 @@ by returning; nothing but a defect makes it raise.
 import logging
 from typing import Final
 
+import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -21,6 +22,7 @@ from patina.engine.recorder import Recorder
 from patina.engine.services import Services
 from patina.engine.stream import Receiver, Reply
 from patina.engine.tool_step import ToolStep
+from patina.engine.watchdog import Watchdog
 from patina.model.chat import ChatRequest, Failed, Finished, ModelRef, ToolInfo
 from patina.model.events import TurnEnded, TurnStarted
 from patina.model.faults import Failure, Fault
@@ -28,6 +30,7 @@ from patina.model.ids import new_id
 from patina.model.items import Message, ReplyStart, StopReason
 from patina.model.options import TurnOptions
 from patina.model.parts import ToolCall
+from patina.model.tree import OpenCalls
 from patina.model.usage import Cost, Usage
 from patina.ports.provider import Driver
 
@@ -67,6 +70,7 @@ class Turn:
         services = replace(services, tools=self._own)
         self._services = services
         self._recorder = recorder
+        self._questions = questions
         self._id = turn_id
         self._model = model
         self._options = options
@@ -84,13 +88,7 @@ class Turn:
         self._recorder.tell(
             TurnStarted(turn_id=self._id, provider=self._model.provider, model=self._model.model)
         )
-        try:
-            end = await self._loop()
-        except Fault as fault:
-            end = TurnEnd("error", fault.failure)
-        except Exception:  # noqa: BLE001 - a named boundary: told, logged, and contained
-            _log.exception("a turn failed")
-            end = TurnEnd("error", DEFECT)
+        end = await self._bounded()
         if end.error is not None:
             await write_note(self._recorder, "error", end.error)
         self._recorder.tell(
@@ -103,6 +101,42 @@ class Turn:
         )
         return end
 
+    async def _bounded(self) -> TurnEnd:
+        """Run the loop within the time of a turn; what goes wrong in it is its end."""
+        seconds = self._services.chat.turn_time
+        if not seconds:
+            return await self._contained()
+        watchdog = Watchdog(self._services.clock, seconds, seconds)
+        over = Failure(
+            "timeout",
+            f"The turn was ended: it took over {seconds:,.0f} seconds.",
+            "Send a message to go on. `chat.turn_time` is the bound.",
+        )
+
+        async def watch() -> None:
+            await watchdog.guard(anyio.sleep_forever)
+            self._interruption.request(over.message)
+
+        self._questions.bounded(watchdog.paused)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(watch)
+                end = await self._contained()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._questions.bounded(None)
+        in_time = self._interruption.reason != over.message
+        return end if in_time or end.stop_reason != "cancelled" else TurnEnd("error", over)
+
+    async def _contained(self) -> TurnEnd:
+        try:
+            return await self._loop()
+        except Fault as fault:
+            return TurnEnd("error", fault.failure)
+        except Exception:  # noqa: BLE001 - a named boundary: told, logged, and contained
+            _log.exception("a turn failed")
+            return TurnEnd("error", DEFECT)
+
     async def _loop(self) -> TurnEnd:
         driver = self._services.providers.driver(self._model.provider)
         with self._interruption.scope():
@@ -112,7 +146,7 @@ class Turn:
             opened = self._recorder.tree.open_calls()
             if opened is not None:
                 self._calls += len(opened.calls)
-                if end := await self._stop_before_tools(replies):
+                if end := await self._stop_before_tools(opened, replies):
                     return end
                 await self._tools.run(opened)
             if self._interruption.requested:
@@ -132,7 +166,7 @@ class Turn:
         self._offered = {tool.alias: tool for tool in tools}
         self._tools.offer(tools)
 
-    async def _stop_before_tools(self, replies: int) -> TurnEnd | None:
+    async def _stop_before_tools(self, opened: OpenCalls, replies: int) -> TurnEnd | None:
         """End the turn where its bounds are reached; the open calls are answered as not run."""
         most = self._options.max_replies or self._services.chat.max_replies
         if replies >= most:
@@ -142,7 +176,18 @@ class Turn:
         if self._calls > bound:
             await self._tools.interrupt(f"It was not run: the limit of {bound} calls was reached.")
             return TurnEnd("tool_calls_limit")
+        if self._is_long(opened, replies) and not await self._tools.may_go_on(opened, replies):
+            await self._tools.interrupt("It was not run: the user ended the turn here.")
+            return TurnEnd("max_turns")
         return None
+
+    def _is_long(self, opened: OpenCalls, replies: int) -> bool:
+        """Whether a person is asked before the turn goes on, or was before a restart.
+
+        A bound that was given for this turn is the answer in advance.
+        """
+        rounds = 0 if self._options.max_replies else self._services.chat.rounds
+        return "" in opened.asks or bool(rounds and replies and replies % rounds == 0)
 
     async def _reply(self, driver: Driver) -> TurnEnd:
         """Ask the model once; a second time without tools where it takes none."""

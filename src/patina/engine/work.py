@@ -11,6 +11,7 @@ from patina.engine.large import MESSAGE_BYTES, put_away
 from patina.engine.questions import Questions
 from patina.engine.recorder import LEAF, Recorder
 from patina.engine.recovery import CRASHED, close_calls, close_partial
+from patina.engine.retrying import retried
 from patina.engine.services import Services
 from patina.engine.summary import Summariser
 from patina.engine.tool_step import ToolStep
@@ -29,6 +30,7 @@ Asked = (
     commands.SendMessage
     | commands.RetryTurn
     | commands.RegenerateReply
+    | commands.RetryCall
     | commands.SummariseConversation
 )
 AnyWork = Asked | commands.OpenConversation
@@ -63,6 +65,8 @@ class Worker:
             return await self._retry(command, interruption)
         if isinstance(command, commands.RegenerateReply):
             return await self._regenerate(command, interruption)
+        if isinstance(command, commands.RetryCall):
+            return await self._retry_call(command, interruption)
         if isinstance(command, commands.SummariseConversation):
             await self._summarise(command, interruption)
             return None
@@ -171,6 +175,18 @@ class Worker:
         if tree.leaf != asked[-1]:
             await self._recorder.write(Leaf(**self._recorder.keys(), item=asked[-1]))
         return await self._run(asked[-1], model, command.options, interruption)
+
+    async def _retry_call(self, command: commands.RetryCall, interruption: Interruption) -> TurnEnd:
+        tree = existing(self._recorder)
+        _check_kept(self._recorder)
+        model = self._services.providers.resolve(tree.fact("model"))
+        again = retried(tree, command.result_id, self._recorder.keys)
+        asked = [item.id for item in tree.path(again[0].parent) if _is_user(item)]
+        if not asked:
+            raise UsageFault("The message that this call came of is gone.")
+        await self._recover(interruption)
+        await self._recorder.write(*again)
+        return await self._run(asked[-1], model, tree.options(asked[-1]), interruption)
 
     async def _choose(self, model: ModelRef) -> None:
         """Have the conversation go on with `model`."""

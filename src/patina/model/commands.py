@@ -117,6 +117,16 @@ class CancelCall(Command, frozen=True, kw_only=True, tag="call.cancel"):
     call_id: str
 
 
+class RetryCall(Command, frozen=True, kw_only=True, tag="call.retry"):
+    """Run a call again that ended in the result `result_id`, and go on from there.
+
+    For one that is `retriable`. It becomes another branch, on which the results of the calls beside
+    it stay; what was there stays too. A call that is to be asked about is asked about again.
+    """
+
+    result_id: str
+
+
 class OpenConversation(Command, frozen=True, kw_only=True, tag="conversation.open"):
     """Load a conversation, close what a crash left open, and ask open questions again."""
 
@@ -186,6 +196,7 @@ AnyCommand = (
     | AnswerPermission
     | AnswerQuestion
     | CancelCall
+    | RetryCall
     | OpenConversation
     | ForkConversation
     | ChangeMeta

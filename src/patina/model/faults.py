@@ -79,6 +79,21 @@ class Failure(Struct, frozen=True, omit_defaults=True):
     code: str = ""
 
 
+# Codes of faults that a wait may cure: the server was away, or gone in the middle.
+TRANSIENT_CODES = ("away", "cut")
+
+
+def is_transient(failure: Failure) -> bool:
+    """Whether the same may go well if it is tried again a little later."""
+    status = failure.status or 0
+    return (
+        failure.kind in ("rate_limit", "overloaded", "network", "timeout")
+        or failure.code in TRANSIENT_CODES
+        or status == 429
+        or status >= 500
+    )
+
+
 class Fault(Exception):
     """Base of all errors that a user may read."""
 

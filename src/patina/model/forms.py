@@ -44,6 +44,7 @@ _SECRET: Final = re.compile(
     r"|security code|(credit|debit)? ?card number|one time (code|password))\b"
 )
 _WANTED: Final = re.compile(r"\b(enter|type|paste|provide|give|your|tell|supply)\b")
+_UNWANTED: Final = re.compile(r"\b(not|never|don t) (enter|type|paste|provide|give|tell|supply)\b")
 
 
 class Option(Struct, frozen=True):
@@ -239,8 +240,11 @@ def _names_secret(field: Field) -> bool:
 
 
 def _orders_secret(text: str) -> bool:
-    sentences = re.split(r"[.!?;\n]", text[: 4 * MOST_WORDS])
-    return any(_WANTED.search(_plain(one)) and _SECRET.search(_plain(one)) for one in sentences)
+    sentences = map(_plain, re.split(r"[.!?;\n]", text[: 4 * MOST_WORDS]))
+    return any(
+        _WANTED.search(one) and _SECRET.search(one) and not _UNWANTED.search(one)
+        for one in sentences
+    )
 
 
 def _plain(words: str) -> str:

@@ -150,7 +150,11 @@ class Call(Item, frozen=True, kw_only=True, tag="call"):
 
 
 class Result(Item, frozen=True, kw_only=True, tag="result"):
-    """How a call ended, whether or not it ever ran. `parts` is what the model sees."""
+    """How a call ended, whether or not it ever ran. `parts` is what the model sees.
+
+    `retriable` says that it failed of something that may pass; `bound` is the seconds it had,
+    where it timed out.
+    """
 
     message: str
     call_id: str
@@ -159,6 +163,8 @@ class Result(Item, frozen=True, kw_only=True, tag="result"):
     status: CallStatus
     parts: tuple[ResultPart, ...]
     duration_ms: int = 0
+    retriable: bool = False
+    bound: float = 0.0
 
 
 class Question(Item, frozen=True, kw_only=True, tag="question"):

@@ -248,7 +248,8 @@ def first_words(message: Message) -> str:
 class OpenCalls(msgspec.Struct, frozen=True):
     """Calls of `message` without a result, and what is known of each by its call id.
 
-    `tasks` are the newest of those calls that their servers carry out as tasks.
+    `tasks` are the newest of those calls that their servers carry out as tasks. A question about
+    the turn, not about a call, has the call id "".
     """
 
     message: Message
@@ -269,8 +270,10 @@ class OpenCalls(msgspec.Struct, frozen=True):
     def waiting(self) -> bool:
         """Whether a question to the user is among them that nobody answered."""
         return any(
-            call.id in self.asks and call.id not in self.decided and call.id not in self.started
-            for call in self.calls
+            identifier in self.asks
+            and identifier not in self.decided
+            and identifier not in self.started
+            for identifier in ("", *(call.id for call in self.calls))
         )
 
 

@@ -10,6 +10,7 @@ TITLE: Final = "Allow tool?"
 CHOICES: Final[dict[Choice, tuple[str, str]]] = {
     "allow_once": ("A", "Allow once"),
     "allow_session": ("S", "Allow for session"),
+    "allow_always": ("W", "Always allow"),
     "deny": ("D", "Deny"),
 }
 
