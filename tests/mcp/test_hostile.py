@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import anyio
@@ -18,6 +19,7 @@ import pytest
 from tests.mcp.fakes.fleet import PYTHON, ROOT, fake, groups_alive, http_server
 from tests.mcp.house import House, until
 
+from patina.mcp.connection import Connection
 from patina.mcp.supervisor import Supervisor
 from patina.mcp.toolset import Toolset
 from patina.model.faults import McpFault
@@ -166,7 +168,8 @@ async def healthy(supervisor: Supervisor, toll: Toll, over: Callable[[], bool]) 
     while not last:
         last = over()
         with anyio.fail_after(ANSWERS_WITHIN):
-            result = await supervisor.call("good", "add", {"a": calls, "b": 1})
+            add = partial(Connection.call, tool="add", arguments={"a": calls, "b": 1})
+            result = await supervisor.use("good", add)
         assert result.content[0].model_dump()["text"] == str(calls + 1)
         assert supervisor.connected("good")
         toll.look()

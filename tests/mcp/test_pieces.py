@@ -17,7 +17,7 @@ from patina.mcp.schema import Checker
 from patina.mcp.text import visible
 from patina.mcp.transports import inprocess
 from patina.model.faults import McpFault
-from patina.model.parts import Image, ResultPart, Text
+from patina.model.parts import File, Image, ResultPart, Text
 
 pytestmark = pytest.mark.anyio
 
@@ -49,12 +49,35 @@ async def test_kinds_of_content() -> None:
     )
     assert parts[0] == Text("a\x1b[2Jb")
     assert parts[1] == Image("b" * 64, "image/png")
-    assert blobs == [base64.b64decode(inprocess.PIXEL)]
-    assert parts[2] == Text("[audio, audio/wav, about 3 bytes: not played]")
+    assert blobs == [base64.b64decode(inprocess.PIXEL), bytes(3), bytes(3)]
+    assert parts[2] == File("b" * 64, "audio/wav", "audio")
     assert parts[3] == Text("[resource link: x, file:///x, text/plain]")
     assert parts[4] == Text("[resource: file:///y]\ncontent")
-    assert parts[5] == Text("[resource: file:///z, about 3 bytes: not text]")
-    assert len(parts) == 6
+    assert parts[5:] == (
+        Text("[resource: file:///z]"),
+        File("b" * 64, "application/octet-stream", "z"),
+    )
+
+
+async def test_bytes_do_not_stand_in_words_too() -> None:
+    image = {"type": "image", "data": inprocess.PIXEL, "mimeType": "image/png"}
+    structured = {
+        "shots": [inprocess.PIXEL, f"data:image/png;base64,{inprocess.PIXEL}"],
+        "note": "blue",
+    }
+    parts, _ = await parts_of(image, structured=structured)
+    assert isinstance(parts[0], Image)
+    words = "[the bytes beside it]"
+    data = f"data:image/png;base64,{words}"
+    assert parts[1] == Text(f'{{"shots":["{words}","{data}"],"note":"blue"}}')
+    parts, _ = await parts_of({"type": "text", "text": json.dumps(structured)}, image)
+    assert parts[0] == Text(f'{{"shots": ["{words}", "{data}"], "note": "blue"}}')
+
+
+async def test_a_resource_that_is_a_picture() -> None:
+    resource = {"uri": "demo://a/b%20c.png", "blob": inprocess.PIXEL, "mimeType": "image/png"}
+    parts, _ = await parts_of({"type": "resource", "resource": resource})
+    assert parts[1] == Image("b" * 64, "image/png", "b c.png")
 
 
 async def test_structured_content_alone_is_json() -> None:

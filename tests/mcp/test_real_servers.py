@@ -91,7 +91,11 @@ def python(module: str, *args: str, **more: Any) -> ServerSettings:
 
 
 async def use_everything(visit: Visit) -> None:
-    assert await visit.count() == 13
+    # Some it lists only once it knows that its client answers questions.
+    with anyio.fail_after(10):
+        while await visit.count() < 17:
+            with anyio.move_on_after(0.05):
+                await anyio.Event().wait()
     assert visit.status().protocol == HANDSHAKE
     assert await visit.call("echo", message="grüß dich") == "Echo: grüß dich"
     assert "5" in await visit.call("get-sum", a=2, b=3)

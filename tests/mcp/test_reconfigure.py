@@ -13,13 +13,15 @@ from tests.mcp.doors import Door
 from tests.mcp.house import House, alive, tool_of, until
 
 from patina.assembly.reload import ConfigurationFollower
+from patina.assembly.rules import Rules
 from patina.config.paths import Paths
 from patina.mcp.keeper import Pace
 from patina.mcp.supervisor import Supervisor
 from patina.mcp.toolset import Toolset
 from patina.model.events import ServerNotice
 from patina.model.faults import ConfigFault, McpFault, UsageFault
-from patina.model.settings import Configured, ServerSettings, Settings
+from patina.model.settings import Configured, PermissionSettings, ServerSettings, Settings
+from patina.permission.gate import PolicyGate
 
 THEIRS = ("die", "away", "back", "break", "mend")
 STEPS = (*THEIRS, "call", "stop", "restart", "change", "off", "settle")
@@ -200,7 +202,7 @@ def test_any_course_of_things_ends_well(tmp_path_factory: Any, steps: list[str])
                 await supervisor.connect("s")
             assert supervisor.status()[0].state == "connected"
             assert not supervisor.status()[0].permanent
-            await supervisor.call("s", "echo", {"text": "x"})
+            await supervisor.use("s", lambda its: its.call("echo", {"text": "x"}))
             assert door.most_open == 1
             assert house.events[-1][1] == "connected"
         assert door.open_now == 0
@@ -229,7 +231,7 @@ async def take(
         try:
             if step == "call":
                 await supervisor.connect("s")
-                await supervisor.call("s", "echo", {"text": "x"})
+                await supervisor.use("s", lambda its: its.call("echo", {"text": "x"}))
             if step == "restart":
                 await supervisor.restart("s")
         except (McpFault, UsageFault):
@@ -260,6 +262,10 @@ class File:
         return Configured(Settings(mcp_servers=self.servers))
 
 
+def rules(file: "File") -> Rules:
+    return Rules(file.paths, PolicyGate(PermissionSettings()))
+
+
 async def test_the_file_is_followed(house: House) -> None:
     doors = {"a": Door(), "b": Door()}
     file, notices = File(house.root), list[ServerNotice]()
@@ -270,7 +276,7 @@ async def test_the_file_is_followed(house: House) -> None:
         supervisor.start_background()
         await until(lambda: supervisor.connected("a"))
         follower = ConfigurationFollower(
-            file.paths, file.load, supervisor, notices.append, every=0.02
+            file.paths, file.load, supervisor, notices.append, rules(file), every=0.02
         )
         async with follower:
             with anyio.move_on_after(0.2):
@@ -301,7 +307,7 @@ async def test_a_fault_beside_the_follower_is_not_wrapped(house: House) -> None:
     file = File(house.root)
     async with house.supervisor({}) as supervisor:
         with pytest.raises(UsageFault, match="mine"):
-            async with ConfigurationFollower(file.paths, file.load, supervisor, print):
+            async with ConfigurationFollower(file.paths, file.load, supervisor, print, rules(file)):
                 raise UsageFault("mine")
 
 

@@ -90,6 +90,13 @@ async def answer_after_polls(server: Desk, listener: Listener, polls: int) -> No
     listener.may_answer.set()
 
 
+async def test_a_server_that_forgets_what_it_has_given(tmp_path: Path) -> None:
+    listener = Listener()
+    async with desk(OLDER, tmp_path) as server:
+        assert await server.call("purges", listener) == "accept red"
+    assert listener.statuses() == ["working", "input_required", "working", "completed"]
+
+
 async def test_a_question_is_withdrawn_when_the_server_needs_no_answer(tmp_path: Path) -> None:
     listener = Listener()
     listener.may_answer = anyio.Event()

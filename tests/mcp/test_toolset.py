@@ -145,7 +145,13 @@ async def test_a_changed_definition_is_refused_and_listed_anew(
         assert "patina mcp" in caught.value.failure.hint
         (fresh,) = await tools.list(None)
         assert repr(fresh) != repr(info)
-        assert not (await tools.call(fresh, {})).is_error
+        with pytest.raises(McpFault, match="nobody has seen it since"):
+            await tools.call(fresh, {})
+        seen = supervisor.pins.seen("s")
+        assert seen is not None
+        supervisor.pins.accept("s", seen)
+        (accepted,) = await tools.list(None)
+        assert not (await tools.call(accepted, {})).is_error
 
 
 async def test_the_same_definition_in_another_order_is_the_same(house: House) -> None:
@@ -231,7 +237,7 @@ async def test_names_of_servers_that_are_no_file_names(house: House) -> None:
         (info,) = await Toolset(supervisor).list(None)
         assert info.name == f"{name}.echo"
     written = [path.relative_to(house.root) for path in house.root.rglob("*") if path.is_file()]
-    assert all(path.parts[0] in ("cache", "state") for path in written)
+    assert all(path.parts[0] in ("cache", "state", "data") for path in written)
 
 
 async def test_manual_servers_stay_out_until_asked_for(house: House) -> None:

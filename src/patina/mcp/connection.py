@@ -9,19 +9,22 @@ what becomes of a link that was lost, is the keeper's.
                      -> error (did not start)
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
-from msgspec import Struct
 
+from patina.mcp.attempt import Attempt, Ending
 from patina.mcp.definitions import Definition
-from patina.mcp.failing import AWAY, Forgotten, fault, fault_of, is_cut, was_unsent
+from patina.mcp.failing import AWAY, fault, fault_of, is_cut
+from patina.mcp.hosting import Host
+from patina.mcp.offering import Offering
 from patina.mcp.text import shortened, visible
 from patina.mcp.transports.link import Link, Opener, load_sdk
-from patina.model.faults import Failure, Fault, McpFault
+from patina.model.faults import Fault, McpFault
+from patina.ports.dialog import Dialog
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult
@@ -37,33 +40,7 @@ _RELIST_PAUSE: Final = 1.0
 _OPENING_GRACE: Final = 5.0
 
 LinkState = Literal["idle", "starting", "connected", "error"]
-
-
-class Ending(Struct, frozen=True):
-    """How a link ended that nobody closed. `lived`: it had been connected, for `seconds`; `away`
-    and `forgotten` as in `Link`.
-    """
-
-    failure: Failure
-    lived: bool = False
-    seconds: float = 0.0
-    away: bool = False
-    forgotten: bool = False
-
-
-class _Attempt:
-    """One life of a link. `settled`: connected or failed; `over`: nothing is left of it."""
-
-    def __init__(self) -> None:
-        self.settled = anyio.Event()
-        self.over = anyio.Event()
-        self.scope = anyio.CancelScope()
-        self.failure: Failure | None = None
-        self.link: Link | None = None
-        self.session: Session | None = None
-        self.lived = False
-        self.verdict: McpFault | None = None
-        self.away = False
+R = TypeVar("R")
 
 
 class Connection:
@@ -72,7 +49,8 @@ class Connection:
     `wait` is the seconds that connecting may take, `request_wait` those of a request that nobody
     else bounds; `starting` is what to show meanwhile; `protocol` a version or "auto".
     `on_change` hears of every change of state and tools; `meanwhile` runs while it is connected.
-    A `remote` server that does not answer a ping is away, a local one has failed.
+    A `remote` server that does not answer a ping is away, a local one has failed. `host` is what
+    the server may use. `tools` are known once it is connected, what `offering` has some time later.
     """
 
     def __init__(
@@ -88,15 +66,16 @@ class Connection:
         protocol: str = "auto",
         meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None,
         remote: bool = False,
+        host: Host | None = None,
     ) -> None:
         self.state: LinkState = "idle"
         self.text = ""
         self.protocol = ""
         self.tools: tuple[Definition, ...] = ()
         self.ending: Ending | None = None
-        self.in_flight = 0
+        self.in_flight = self.relisting = 0
         self.connected_at = 0.0
-        self._server = server
+        self.server = server
         self._opener = opener
         self._tasks = tasks
         self._on_change = on_change
@@ -106,7 +85,9 @@ class Connection:
         self._asked_protocol = protocol
         self._meanwhile = meanwhile
         self._remote = remote
-        self._attempt: _Attempt | None = None
+        self._host = host if host is not None else Host(server=server)
+        self.offering = Offering(self, on_change)
+        self._attempt: Attempt | None = None
         self._calls = anyio.Semaphore(MOST_CALLS, fast_acquire=True)
         self._answered = 0.0
 
@@ -117,7 +98,7 @@ class Connection:
         return (
             self.state == "connected"
             and attempt is not None
-            and not _ended(attempt)
+            and not attempt.has_ended
             and not attempt.scope.cancel_called
         )
 
@@ -138,6 +119,11 @@ class Connection:
         session = self.session
         return max(self._answered, session.heard if session is not None else 0.0)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it works on a call, or is to tell of resources."""
+        return bool(self.in_flight or self._host.subscribed)
+
     async def connect(self) -> None:
         """Be connected, or raise `McpFault` that says why not. Bounded.
 
@@ -150,7 +136,7 @@ class Connection:
             # A link that died, failed or is closed is torn down before the next one is opened.
             await attempt.over.wait()
         if self._attempt is None:
-            self._attempt = _Attempt()
+            self._attempt = Attempt()
             self._tasks.start_soon(self._own, self._attempt)
         attempt = self._attempt
         await attempt.settled.wait()
@@ -176,11 +162,14 @@ class Connection:
         session, _ = self._live()
         from patina.mcp.sdk import FAILURES
 
+        self.relisting += 1
         try:
             with anyio.fail_after(self.request_wait):
                 self.tools = await session.definitions()
         except FAILURES as error:
             raise self._fault_of(error, "did not list its tools") from None
+        finally:
+            self.relisting -= 1
         self._answered = anyio.current_time()
         self._on_change()
 
@@ -198,60 +187,97 @@ class Connection:
             with anyio.fail_after(seconds):
                 await attempt.session.ping()
         except TimeoutError:
-            if self.in_flight == 0 and not _ended(attempt):
+            if self.in_flight == 0 and not attempt.has_ended:
                 attempt.verdict = self._fault(f"did not answer a ping within {seconds:g} s")
                 attempt.away = self._remote
                 attempt.link.end()
                 return False
         except FAILURES as error:
-            if is_cut(error) and _is_over(attempt):
+            if is_cut(error) and attempt.is_over:
                 return False
         self._answered = anyio.current_time()
         return self.connected
 
-    async def call(self, tool: str, arguments: Mapping[str, Any]) -> "CallToolResult":
-        """Run a tool of the connected server.
+    async def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        dialog: Dialog | None = None,
+        *,
+        as_task: bool = False,
+    ) -> "CallToolResult":
+        """Run a tool of the connected server, as `Session.run_tool`.
 
-        No time limit of its own: the caller has it, and cancelling tells the server. Raises
-        `McpFault`, with the number of a JSON-RPC error as its code; `Forgotten` where the server
-        did not run it because it knows the session no more.
+        No time limit of its own: the caller has it, and cancelling tells the server. Raises as
+        `use`.
+        """
+        named = shortened(visible(tool), 100)
+        async with self._calls:
+            return await self.use(
+                lambda session: session.run_tool(tool, dict(arguments), dialog, as_task=as_task),
+                f"run {named}",
+                f"{named} ran",
+            )
+
+    async def resume(
+        self, tool: str, task_id: str, dialog: Dialog | None = None
+    ) -> "CallToolResult":
+        """Wait for the end of a task that a call of `tool` began before, as `call`."""
+        named = shortened(visible(tool), 100)
+        return await self.use(
+            lambda session: session.resume_task(task_id, dialog), f"run {named}", f"{named} ran"
+        )
+
+    async def use(self, deed: "Callable[[Session], Awaitable[R]]", verb: str, meanwhile: str) -> R:
+        """Return what `deed` gets from the connected server; "it did not <verb>" names it.
+
+        `meanwhile` names it in "it stopped while <meanwhile>". Raises `McpFault`, with the number
+        of a JSON-RPC error as its code; `Forgotten` where the server did nothing because it knows
+        the session no more.
         """
         session, attempt = self._live()
         from patina.mcp.sdk import FAILURES
 
         self.in_flight += 1
         try:
-            async with self._calls:
-                result = await session.run_tool(tool, dict(arguments))
-                self._answered = anyio.current_time()
-                return result
+            result = await deed(session)
+            self._answered = anyio.current_time()
+            return result
         except FAILURES as error:
-            raise await self._call_fault(attempt, error, shortened(visible(tool), 100)) from None
+            found = await attempt.fault(self.server, error, verb, meanwhile, self.request_wait)
+            raise found from None
         finally:
             self.in_flight -= 1
 
-    async def _call_fault(self, attempt: _Attempt, error: Exception, named: str) -> McpFault:
-        link = attempt.link
-        if link is not None and was_unsent(error):
-            words = f"did not run {named}: it {await link.last_words()}"
-            if link.forgotten:
-                return Forgotten(f"Server {self._server} {words}.", hint="Try again.")
-            return self._fault(words)
-        if not is_cut(error) or not _is_over(attempt):
-            return self._fault_of(error, f"did not run {named}")
-        if attempt.verdict is not None:
-            return self._fault(f"was given up while {named} ran: {attempt.verdict}")
-        if link is None or not _ended(attempt) or attempt.scope.cancel_called:
-            return self._fault(f"was stopped while {named} ran")
-        return self._fault(f"stopped while {named} ran: it {await link.last_words()}")
+    async def subscribe(self, uri: str, *, on: bool) -> None:
+        """Have the connected server tell of changes of a resource, or no more. Bounded.
 
-    def _live(self) -> "tuple[Session, _Attempt]":
+        Raises as `use`. It goes on after a reconnect.
+        """
+        attempt = self._attempt
+        listening = attempt.listening if attempt is not None else None
+        if listening is None:
+            raise self._fault("is not connected")
+        deed = listening.subscribe if on else listening.unsubscribe
+        named = f"tell of {shortened(visible(uri), 200)}"
+        await self.use(lambda _: deed(uri), named, f"it was to {named}")
+
+    async def tell_roots(self) -> None:
+        """Tell a connected server that the folders the user chose for it are others now."""
+        from patina.mcp.sdk import FAILURES
+
+        session = self.session
+        if session is not None:
+            with suppress(*FAILURES), anyio.move_on_after(self.request_wait):
+                await session.tell_roots()
+
+    def _live(self) -> "tuple[Session, Attempt]":
         attempt = self._attempt
         if attempt is None or attempt.session is None:
             raise self._fault("is not connected")
         return attempt.session, attempt
 
-    async def _own(self, attempt: _Attempt) -> None:
+    async def _own(self, attempt: Attempt) -> None:
         self.ending = None
         self._become("starting", self._starting)
         try:
@@ -276,7 +302,7 @@ class Connection:
                 self._become("idle", "")
             attempt.over.set()
 
-    def _end(self, attempt: _Attempt, error: Fault) -> None:
+    def _end(self, attempt: Attempt, error: Fault) -> None:
         """Note how the link ended, before its server is, which may take seconds."""
         if attempt.failure is not None or attempt.scope.cancel_called:
             return
@@ -292,7 +318,7 @@ class Connection:
         self._become("error", error.failure.message)
         attempt.settled.set()
 
-    async def _live_once(self, attempt: _Attempt, protocol: str) -> bool:
+    async def _live_once(self, attempt: Attempt, protocol: str) -> bool:
         """Open a link and stay until it ends. False: it died at the question of the era."""
         deadline = anyio.current_time() + self.wait + _OPENING_GRACE
         with anyio.CancelScope(deadline=deadline) as opening:
@@ -302,13 +328,13 @@ class Connection:
                 await load_sdk()
                 from patina.mcp.sdk import FAILURES, Session
 
-                async with Session(link) as session:
+                async with Session(link, self._host) as session:
                     try:
                         with anyio.fail_after(self.wait):
                             self.protocol = await session.negotiate(protocol)
                             self.tools = await session.definitions()
                     except FAILURES as error:
-                        if protocol == "auto" and _died_at_once(link):
+                        if protocol == "auto" and attempt.died_at_once:
                             link.log("it ended at the first question; once more, the older way")
                             return False
                         self._end(attempt, await self._start_fault(link, error))
@@ -318,23 +344,26 @@ class Connection:
             raise self._fault(f"did not start: no link to it within {self.wait:g} s")
         return True
 
-    async def _serve(self, attempt: _Attempt, link: Link, session: "Session") -> None:
+    async def _serve(self, attempt: Attempt, link: Link, session: "Session") -> None:
         """Be connected until the link ends."""
-        from patina.mcp.listening import listen_for_changes
+        from patina.mcp.listening import Listening
 
-        attempt.session = session
+        listening = Listening(session, self._host.subscribed, self.request_wait)
+        attempt.session, attempt.listening = session, listening
+        self.offering.begin()
         attempt.lived = True
         self.connected_at = self._answered = anyio.current_time()
         self._become("connected", "")
         attempt.settled.set()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._follow, session)
-            tasks.start_soon(listen_for_changes, session, self.request_wait)
+            tasks.start_soon(self.offering.follow, session)
+            tasks.start_soon(listening.run)
             if self._meanwhile is not None:
                 tasks.start_soon(self._meanwhile)
             await link.ended.wait()
             tasks.cancel_scope.cancel()
-        attempt.session = None
+        attempt.session = attempt.listening = None
         words = attempt.verdict or self._fault(f"stopped: it {await link.last_words()}")
         self._end(attempt, words)
 
@@ -353,32 +382,19 @@ class Connection:
             hint = "Is it an MCP server, and the right transport? "
             return self._fault(
                 f"did not answer within {self.wait:g} s: {link.tried} {words}",
-                hint=f"{hint}`patina mcp logs {self._server}` shows all it said.",
+                hint=f"{hint}`patina mcp logs {self.server}` shows all it said.",
             )
         if link.ended.is_set() and is_cut(error):
             return self._fault(f"did not start: {link.tried} {words}")
         return self._fault_of(error, f"did not start ({link.tried})")
 
     def _fault(self, what: str, *, hint: str = "") -> McpFault:
-        return fault(self._server, what, hint=hint)
+        return fault(self.server, what, hint=hint)
 
     def _fault_of(self, error: Exception, what: str) -> McpFault:
-        return fault_of(self._server, error, what, self.request_wait)
+        return fault_of(self.server, error, what, self.request_wait)
 
     def _become(self, state: LinkState, text: str) -> None:
         if (state, text) != (self.state, self.text):
             self.state, self.text = state, text
             self._on_change()
-
-
-def _died_at_once(link: Link) -> bool:
-    return link.ended.is_set() and not link.away and not link.forgotten
-
-
-def _is_over(attempt: _Attempt) -> bool:
-    """Whether nothing more comes: else a -32000, which the SDK has for a cut, is the server's."""
-    return _ended(attempt) or attempt.session is None or attempt.scope.cancel_called
-
-
-def _ended(attempt: _Attempt) -> bool:
-    return attempt.link is not None and attempt.link.ended.is_set()

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from anyio.abc import TaskGroup
 
 from patina.mcp.connection import INSTALL_WAIT, LEGACY, Connection
 from patina.mcp.diagnosis import may_install
+from patina.mcp.hosting import Host, PutBlob
 from patina.mcp.keeper import Keeper
 from patina.mcp.lists import KnownLists
 from patina.mcp.opening import Surroundings, opener
@@ -18,7 +20,8 @@ class Connections:
     """What connections are made of.
 
     `openers` are of servers that need no settings to be reached; `connect_wait` overrides the
-    seconds that the settings give servers to connect; `lists` knows what a server spoke last.
+    seconds that the settings give servers to connect; `lists` knows what a server spoke last;
+    `put_blob` and `on_resource` are as for the supervisor. Subscriptions outlive a connection.
     """
 
     def __init__(
@@ -27,11 +30,16 @@ class Connections:
         openers: Mapping[str, Opener],
         connect_wait: float | None,
         lists: KnownLists,
+        put_blob: PutBlob,
+        on_resource: Callable[[str, str], None],
     ) -> None:
         self._around = around
         self._openers = openers
         self._connect_wait = connect_wait
         self._lists = lists
+        self._put_blob = put_blob
+        self._on_resource = on_resource
+        self._subscribed: dict[str, set[str]] = {}
 
     def make(
         self, keeper: Keeper, tasks: TaskGroup, settings: Callable[[], ServerSettings]
@@ -55,6 +63,16 @@ class Connections:
             protocol=protocol,
             meanwhile=keeper.look_after,
             remote=not local,
+            host=self._host(server, settings),
+        )
+
+    def _host(self, server: str, settings: Callable[[], ServerSettings]) -> Host:
+        return Host(
+            server=server,
+            roots=lambda: settings().roots,
+            put_blob=self._put_blob,
+            on_resource=partial(self._on_resource, server),
+            subscribed=self._subscribed.setdefault(server, set()),
         )
 
     def _opener(self, server: str, settings: Callable[[], ServerSettings]) -> Opener:

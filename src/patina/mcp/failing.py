@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import anyio
+from msgspec.structs import replace
 
 from patina.mcp.diagnosis import log_hint
 from patina.mcp.text import shortened, visible
@@ -11,6 +12,8 @@ from patina.model.faults import McpFault
 
 # The code of a fault of an opener: the server could not be reached, so that waiting may help.
 AWAY: Final = "away"
+# The code of a fault of a request whose answer was lost with the connection.
+CUT: Final = "cut"
 
 
 class Forgotten(McpFault):
@@ -19,7 +22,9 @@ class Forgotten(McpFault):
 
 def fault(server: str, what: str, *, hint: str = "", code: str = "") -> McpFault:
     """Return the fault "Server <server> <what>."; without a hint it names the server's log."""
-    return McpFault(f"Server {server} {what}.", hint=hint or log_hint(server), code=code)
+    return McpFault(
+        f"Server {server} {what.removesuffix('.')}.", hint=hint or log_hint(server), code=code
+    )
 
 
 def fault_of(server: str, error: Exception, what: str, wait: float) -> McpFault:
@@ -41,7 +46,9 @@ def fault_of(server: str, error: Exception, what: str, wait: float) -> McpFault:
         said = shortened(visible(error.message), 1000)
         status = status_of(error)
         number = f"error {error.code}" + (f", HTTP status {status}" if status else "")
-        return fault(server, f"{what}: {said} ({number})", code=str(error.code))
+        found = fault(server, f"{what}: {said} ({number})", code=str(error.code))
+        found.failure = replace(found.failure, status=status)
+        return found
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         where = ".".join(str(step) for step in first["loc"])

@@ -83,8 +83,12 @@ class FakeTools:
         open_world: bool | None = None,
         timeout: float = 30.0,
         most_time: float = 600.0,
+        digest: str = "",
     ) -> ToolInfo:
-        """Offer the tool `server.tool`, from now on, and return it. A second one replaces it."""
+        """Offer the tool `server.tool`, from now on, and return it. A second one replaces it.
+
+        `digest` is the hash of its definition.
+        """
         server, _, tool = name.partition(".")
         self._infos[name] = ToolInfo(
             server=server,
@@ -98,6 +102,7 @@ class FakeTools:
             open_world=open_world,
             timeout=timeout,
             most_time=most_time,
+            hash=digest,
         )
         self._scripts[name] = script
         return self._infos[name]

@@ -9,26 +9,26 @@ reached is tried for as long as it takes; one that only forgot its session, at o
 """
 
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 from msgspec import Struct
 
-from patina.mcp.connection import Connection, Ending
+from patina.mcp.attempt import Ending
+from patina.mcp.connection import Connection
 from patina.mcp.failing import fault
 from patina.model.events import ServerState
 from patina.model.faults import Failure, Fault, McpFault
 from patina.model.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from mcp_types import CallToolResult
-
     from patina.mcp.sdk import Session
 
 NoticeLevel = Literal["warning", "success", "error"]
 _SOONEST: Final = 0.01
+R = TypeVar("R")
 
 
 class Pace(Struct, frozen=True):
@@ -123,11 +123,11 @@ class Keeper:
             failure = recovery.ending.failure
             raise McpFault(failure.message, hint=failure.hint, code=failure.code)
 
-    async def call(self, tool: str, arguments: Mapping[str, Any]) -> "CallToolResult":
-        """Run a tool of the connected server, as `Connection.call`."""
+    async def use(self, deed: Callable[[Connection], Awaitable[R]]) -> R:
+        """Return what `deed` gets from the connection. The server does not rest meanwhile."""
         self._touch()
         try:
-            return await self.connection.call(tool, arguments)
+            return await deed(self.connection)
         finally:
             self._touch()
 
@@ -158,6 +158,8 @@ class Keeper:
 
     def adopt(self, settings: ServerSettings) -> None:
         """Go on under `settings`, which start the server as those before did."""
+        if settings.roots != self.settings.roots:
+            self._tasks.start_soon(self.connection.tell_roots)
         self.settings = settings
         self._adopted.set()
         self._adopted = anyio.Event()
@@ -165,7 +167,7 @@ class Keeper:
     def rests(self) -> bool:
         """Whether the server is connected and was not called for its `idle_timeout`."""
         limit = self.settings.idle_timeout
-        if not limit or self.connection.in_flight or not self.connection.connected:
+        if not limit or self.connection.is_busy or not self.connection.connected:
             return False
         return anyio.current_time() - self._used >= limit
 
@@ -246,6 +248,16 @@ class Keeper:
         tried = recovery.tried
         try:
             self._may_start()
+        except Fault as error:
+            # Nothing was started: how long its last life was must not count once more.
+            recovery.ending = Ending(error.failure)
+        else:
+            await self._connect_again(recovery)
+        recovery.wake, recovery.tried = anyio.Event(), anyio.Event()
+        tried.set()
+
+    async def _connect_again(self, recovery: "_Recovery") -> None:
+        try:
             await self.connection.connect()
         except Fault as error:
             recovery.ending = self.connection.ending or Ending(error.failure)
@@ -253,8 +265,6 @@ class Keeper:
             if self.connection.ending is not None:  # lost again at once
                 recovery.ending = self.connection.ending
                 recovery.outage, recovery.told = True, False
-        recovery.wake, recovery.tried = anyio.Event(), anyio.Event()
-        tried.set()
 
     def _count(self, recovery: "_Recovery") -> None:
         """Decide the pause before the next try, None if there is none, and say so."""
@@ -314,7 +324,7 @@ class Keeper:
         if session is not None and not session.modern:
             due.append(self._pace.ping_every - self._silence())
         if limit := self.settings.idle_timeout:
-            used = now if self.connection.in_flight else self._used
+            used = now if self.connection.is_busy else self._used
             due.append(used + limit - now)
         return max(min(due), _SOONEST) if due else self._pace.ping_every
 

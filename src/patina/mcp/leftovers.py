@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -42,8 +43,13 @@ class Running:
         self.run = os.urandom(16).hex()
         self._path = folder / f"{self.run}.jsonl"
         self._alive: set[int] = set()
+        self._marks = count(1)
         self._file: int | None = None
         self._opening = Lock()
+
+    def mark(self) -> str:
+        """Return what marks the next process of a server, and all that comes from it."""
+        return f"{self.run}.{next(self._marks)}"
 
     def prepare(self) -> None:
         """Make ready what `began` needs. Reads and writes files: call it from a worker thread.
@@ -127,21 +133,21 @@ async def reap(state: Path) -> int:
     Takes up to some seconds, and none where nothing was left: run it in the background.
     Cancelling it leaves the rest to the next time.
     """
-    count = 0
+    ended = 0
     for path in await anyio.to_thread.run_sync(_records, running_folder(state)):
         file = await anyio.to_thread.run_sync(_take, path)
         if file is None:
             continue
         try:
             run, servers = await anyio.to_thread.run_sync(_read, file)
-            if servers:
-                count += await end_survivors(run, servers)
+            if servers or run:
+                ended += await end_survivors(run, servers)
         finally:
             os.close(file)
         # After the lock is gone: Windows removes no open file. Whoever locks it finds nothing.
         with suppress(OSError):
             path.unlink(missing_ok=True)
-    return count
+    return ended
 
 
 def _records(folder: Path) -> list[Path]:

@@ -1,67 +1,152 @@
-"""What a tool said, as parts (MCP 2025-11-25, server/tools: content kinds of a result)."""
+"""What a server said, as parts (MCP 2025-11-25, server/tools: content kinds of a result)."""
 
 import base64
 import binascii
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from patina.mcp.hosting import PutBlob
+from patina.mcp.text import shortened, visible
 from patina.model.chat import ToolOutcome
-from patina.model.parts import Image, ResultPart, Text
+from patina.model.parts import File, Image, ResultPart, Text
 
 if TYPE_CHECKING:
-    from mcp_types import CallToolResult, ContentBlock, EmbeddedResource, ResourceLink
+    from mcp_types import (
+        AudioContent,
+        BlobResourceContents,
+        CallToolResult,
+        ContentBlock,
+        ImageContent,
+        ResourceLink,
+        TextResourceContents,
+    )
 
-PutBlob = Callable[[bytes], Awaitable[str]]
 LARGEST_IMAGE: Final = 20 * 1024 * 1024
+LARGEST_FILE: Final = 64 * 1024 * 1024
+UNTYPED: Final = "application/octet-stream"
 _IMAGE: Final = re.compile(r"image/[a-z0-9.+-]{1,64}")
+_TYPE: Final = re.compile(r"[a-z0-9.+-]{1,64}/[a-z0-9.+-]{1,64}")
+# A shorter text may stand in an image by chance.
+_SHORTEST_COPY: Final = 64
 
 
 async def outcome_of(result: "CallToolResult", put_blob: PutBlob) -> ToolOutcome:
-    """Return `result` as parts, in its order.
+    """Return `result` as parts, as `parts_of`."""
+    parts = await parts_of(result.content, result.structured_content, put_blob)
+    return ToolOutcome(parts, result.is_error)
 
-    Text stays as it is; pictures go into blobs; audio, resources and links become text that
-    names them. Structured content stands, as JSON, where there is no other content.
+
+async def parts_of(
+    blocks: "Sequence[ContentBlock]",
+    structured: Any,  # noqa: ANN401 - any JSON value is allowed
+    put_blob: PutBlob,
+) -> tuple[ResultPart, ...]:
+    """Return content in its order: text as it is, pictures, sounds and other bytes in blobs.
+
+    What a resource is goes before its content, and links become text that names them: nothing is
+    fetched. Structured content stands, as JSON, where no text does. Copies of a picture's or
+    sound's own base64 are taken out of both: a model would read them as words.
     """
-    parts = [await _part(block, put_blob) for block in result.content]
-    if not parts and result.structured_content is not None:
-        parts = [Text(_json(result.structured_content))]
-    return ToolOutcome(tuple(parts), result.is_error)
+    copies = {block.data for block in blocks if block.type in ("image", "audio")}
+    copies = {copy for copy in copies if len(copy) >= _SHORTEST_COPY}
+    parts: list[ResultPart] = []
+    for block in blocks:
+        if block.type == "text":
+            parts.append(Text(_without(block.text, copies)))
+        else:
+            parts += await _block(block, put_blob)
+    if structured is not None and not any(block.type == "text" for block in blocks):
+        parts.append(Text(_without(_json(structured), copies)))
+    return tuple(parts)
 
 
 def _json(value: Any) -> str:  # noqa: ANN401 - any JSON value is allowed
     return msgspec.json.encode(value).decode()
 
 
-async def _part(block: "ContentBlock", put_blob: PutBlob) -> ResultPart:
+def _without(text: str, copies: Iterable[str]) -> str:
+    for copy in copies:
+        text = text.replace(copy, "[the bytes beside it]")
+    return text
+
+
+async def _block(block: "ContentBlock", put_blob: PutBlob) -> list[ResultPart]:
     if block.type == "text":
-        return Text(block.text)
+        return [Text(block.text)]
     if block.type == "image":
-        return await _image(block.data, block.mime_type, put_blob)
+        return [await _image(block, put_blob)]
     if block.type == "audio":
-        return Text(f"[audio, {block.mime_type}, {_size(block.data)}: not played]")
+        return await _audio(block, put_blob)
     if block.type == "resource_link":
-        return Text(_link(block))
-    return Text(_resource(block))
+        return [Text(_link(block))]
+    resource = block.resource
+    kind = f", {resource.mime_type}" if resource.mime_type else ""
+    heading = f"[resource: {resource.uri}{kind}]"
+    part = await resource_part(resource, put_blob)
+    if isinstance(part, Text):
+        return [Text(f"{heading}\n{part.text}")]
+    return [Text(heading), part]
 
 
-async def _image(data: str, media_type: str, put_blob: PutBlob) -> ResultPart:
-    kind = media_type.lower()
-    if not _IMAGE.fullmatch(kind):
-        return Text(f"[image of the unknown type {media_type[:100]!r}: left out]")
-    if len(data) * 3 // 4 > LARGEST_IMAGE:
-        return Text(f"[image, {kind}, {_size(data)}: over {LARGEST_IMAGE // 2**20} MB, left out]")
+async def resource_part(
+    resource: "TextResourceContents | BlobResourceContents", put_blob: PutBlob
+) -> ResultPart:
+    """Return the content of a resource: text as it is, a picture, or a file by its name."""
+    text = getattr(resource, "text", None)
+    if isinstance(text, str):
+        return Text(text)
+    data = getattr(resource, "blob", "")
+    kind = (resource.mime_type or "").lower()
+    name = name_of(resource.uri)
+    content = _decoded(data, LARGEST_FILE)
+    if isinstance(content, str):
+        return Text(f"[{content}]")
+    if _IMAGE.fullmatch(kind):
+        return Image(await put_blob(content), kind, name)
+    return File(await put_blob(content), kind if _TYPE.fullmatch(kind) else UNTYPED, name)
+
+
+def name_of(uri: str) -> str:
+    """Return the last step of an address, for people; never a path."""
     try:
-        content = base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
-        return Text(f"[image, {kind}: not valid base64, left out]")
+        path = urlsplit(uri).path
+    except ValueError:
+        path = uri
+    last = unquote(path, errors="replace").replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return shortened(visible(last), 100)
+
+
+async def _image(block: "ImageContent", put_blob: PutBlob) -> ResultPart:
+    kind = block.mime_type.lower()
+    if not _IMAGE.fullmatch(kind):
+        return Text(f"[image of the unknown type {block.mime_type[:100]!r}: left out]")
+    content = _decoded(block.data, LARGEST_IMAGE)
+    if isinstance(content, str):
+        return Text(f"[image, {kind}: {content}]")
     return Image(await put_blob(content), kind)
 
 
-def _size(data: str) -> str:
-    return f"about {len(data) * 3 // 4:,} bytes"
+async def _audio(block: "AudioContent", put_blob: PutBlob) -> list[ResultPart]:
+    kind = block.mime_type.lower()
+    content = _decoded(block.data, LARGEST_FILE)
+    if isinstance(content, str):
+        return [Text(f"[audio, {shortened(visible(kind), 100)}: {content}]")]
+    kind = kind if _TYPE.fullmatch(kind) else UNTYPED
+    return [File(await put_blob(content), kind, "audio")]
+
+
+def _decoded(data: str, most: int) -> bytes | str:
+    """Return the bytes of base64, or in words why they are left out."""
+    if len(data) * 3 // 4 > most:
+        return f"about {len(data) * 3 // 4:,} bytes, over {most // 2**20} MB, left out"
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        return "not valid base64, left out"
 
 
 def _link(block: "ResourceLink") -> str:
@@ -70,12 +155,3 @@ def _link(block: "ResourceLink") -> str:
         words.append(f", {block.mime_type}")
     words.append("]")
     return "".join(words) + (f"\n{block.description}" if block.description else "")
-
-
-def _resource(block: "EmbeddedResource") -> str:
-    resource = block.resource
-    kind = f", {resource.mime_type}" if resource.mime_type else ""
-    text = getattr(resource, "text", None)
-    if isinstance(text, str):
-        return f"[resource: {resource.uri}{kind}]\n{text}"
-    return f"[resource: {resource.uri}{kind}, {_size(getattr(resource, 'blob', ''))}: not text]"

@@ -1,5 +1,6 @@
 """What a person sees of a server, and which changes of its settings concern the running one."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -9,6 +10,7 @@ from patina.mcp.keeper import Keeper
 from patina.model.events import ServerState
 from patina.model.settings import ServerSettings
 
+UNTRUSTED: Final = "not yet allowed to start: patina mcp trust "
 # What a server is started or reached with; all else takes effect on the running one.
 _OF_THE_START: Final = (
     "transport",
@@ -59,17 +61,32 @@ def same_start(one: ServerSettings, other: ServerSettings) -> bool:
 def status_of(
     server: str,
     settings: ServerSettings,
-    told: tuple[ServerState, str, int],
+    told: tuple[ServerState, str, int] | None,
     keeper: Keeper | None,
+    known: Sequence[object] | None,
+    *,
+    trusted: bool,
 ) -> ServerStatus:
-    """Return what is to be seen of `server`: state, text and tools as told, facts by its keeper."""
+    """Return what is to be seen of `server`: state, text and tools as told, facts by its keeper.
+
+    `known` are the tools that it is known to have; `trusted`: it may be started.
+    """
     display = settings.display_name or server
+    state, text, tools = told or ("idle", "", -1)
+    if not settings.enabled:
+        state, text, tools = "disabled", "", -1
+    elif told is None and not trusted:
+        text = f"{UNTRUSTED}{server}"
+    if known is not None and tools < 0:
+        tools = len(known)
     if keeper is None:
-        return ServerStatus(server, display, *told)
+        return ServerStatus(server, display, state, text, tools)
     return ServerStatus(
         server,
         display,
-        *told,
+        state,
+        text,
+        tools,
         started_at=_as_time(keeper.started_at),
         last_used=_as_time(keeper.last_used),
         restart_count=keeper.restart_count,

@@ -3,20 +3,23 @@
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Final, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
+from patina.mcp import lookout
 from patina.mcp.connection import Connection
 from patina.mcp.connections import Connections
-from patina.mcp.definitions import Definition
+from patina.mcp.definitions import Definition, Offers
+from patina.mcp.hosting import PutBlob
 from patina.mcp.keeper import Keeper, NoticeLevel, Pace
 from patina.mcp.leftovers import reap
 from patina.mcp.lists import KnownLists
 from patina.mcp.opening import Surroundings
+from patina.mcp.pins import Pins
 from patina.mcp.roster import Roster
-from patina.mcp.status import ServerStatus, same_start, status_of
+from patina.mcp.status import UNTRUSTED, ServerStatus, same_start, status_of
 from patina.mcp.transports.link import Opener
 from patina.mcp.transports.remote import Network
 from patina.model.events import ServerState
@@ -24,14 +27,11 @@ from patina.model.faults import McpFault, PermissionFault, UsageFault
 from patina.model.settings import ServerSettings
 from patina.ports.keys import References
 
-if TYPE_CHECKING:
-    from mcp_types import CallToolResult
-
 __all__ = ["UNTRUSTED", "OnChange", "OnNotice", "Pace", "ServerStatus", "Supervisor"]
 
 OnChange = Callable[[str, ServerState, str, int], None]
 OnNotice = Callable[[str, NoticeLevel, str], None]
-UNTRUSTED: Final = "not yet allowed to start: patina mcp trust "
+R = TypeVar("R")
 _USUAL: Final = Pace()
 _DIRECT: Final = Network()
 
@@ -47,9 +47,11 @@ class Supervisor:
     parent's environment, `allow_start` names servers that may start in this run without lasting
     consent, `openers` gives servers that need no process. `on_change` hears
     (server, state, text, tools) whenever one of them changes, `on_notice` (server, level, text)
-    what people should be told at once; neither may wait. `connect_wait` overrides the seconds
+    what people should be told at once, `on_resource` (server, URI) of resources that were
+    subscribed to and changed; none may wait. `connect_wait` overrides the seconds
     that the settings give servers to connect. `servers` are those configured now, with the
-    commands that their packages mean; `trust` holds the consents to them.
+    commands that their packages mean; `trust` holds the consents to them, `pins` what their
+    tools were when people let them in.
     """
 
     def __init__(
@@ -61,9 +63,10 @@ class Supervisor:
         data: Path,
         state: Path,
         cache: Path,
-        put_blob: Callable[[bytes], Awaitable[str]],
+        put_blob: PutBlob,
         on_change: OnChange,
         on_notice: OnNotice = _untold,
+        on_resource: Callable[[str, str], None] = _untold,
         allow_start: frozenset[str] = frozenset(),
         openers: Mapping[str, Opener] | None = None,
         network: Network = _DIRECT,
@@ -80,7 +83,10 @@ class Supervisor:
         self._pace = pace
         self._use(self._listed(servers))
         self._lists = KnownLists(cache, self._key)
-        self._connections = Connections(self._around, openers or {}, connect_wait, self._lists)
+        self.pins = Pins(data, self._key)
+        self._connections = Connections(
+            self._around, openers or {}, connect_wait, self._lists, put_blob, on_resource
+        )
         self._keepers: dict[str, Keeper] = {}
         self._leaving: dict[str, anyio.Event] = {}
         self._told: dict[str, tuple[ServerState, str, int]] = {}
@@ -147,9 +153,8 @@ class Supervisor:
         keeper = self._keepers.get(server)
         if keeper is not None and keeper.state != "idle":
             return  # it says so itself, and what comes next
-        text = fault.failure.message
-        if isinstance(fault, PermissionFault):
-            text = f"{UNTRUSTED}{server}"
+        untrusted = isinstance(fault, PermissionFault)
+        text = f"{UNTRUSTED}{server}" if untrusted else fault.failure.message
         self._tell(server, "error", text, -1)
 
     def start_background(self) -> None:
@@ -208,12 +213,12 @@ class Supervisor:
         except (McpFault, PermissionFault) as fault:
             self.skip(server, fault)
 
-    async def call(self, server: str, tool: str, arguments: Mapping[str, Any]) -> "CallToolResult":
-        """Run a tool of a connected server, as `Connection.call`."""
+    async def use(self, server: str, deed: Callable[[Connection], Awaitable[R]]) -> R:
+        """Return what `deed` gets from the connection of a connected server."""
         keeper = self._keepers.get(server)
         if keeper is None:
             raise McpFault(f"Server {server} is not connected.", hint="Try again.")
-        return await keeper.call(tool, arguments)
+        return await keeper.use(deed)
 
     async def refresh(self, server: str) -> None:
         """Connect `server` and ask it for its tools anew. Raises as `connect`."""
@@ -253,21 +258,22 @@ class Supervisor:
             return keeper.connection.tools
         return self._lists.tools(server)
 
+    def offers(self, server: str) -> Offers | None:
+        """Return what `server` offers beside tools, as `definitions`; None: never asked."""
+        keeper = self._keepers.get(server)
+        if keeper is not None and keeper.connected and keeper.connection.offering.now is not None:
+            return keeper.connection.offering.now
+        return self._lists.offers(server)
+
     def status(self) -> tuple[ServerStatus, ...]:
         """Return the state of every configured server, in the order of the configuration."""
         return tuple(self._status(server) for server in self.servers)
 
     def _status(self, server: str) -> ServerStatus:
-        settings = self.servers[server]
-        state, text, tools = self._told.get(server, ("idle", "", -1))
-        if not settings.enabled:
-            state, text, tools = "disabled", "", -1
-        elif server not in self._told and not self._roster.may_start(server):
-            text = f"{UNTRUSTED}{server}"
-        if settings.enabled and tools < 0:
-            known = self.definitions(server)
-            tools = len(known) if known is not None else -1
-        return status_of(server, settings, (state, text, tools), self._keepers.get(server))
+        settings, told = self.servers[server], self._told.get(server)
+        known = self.definitions(server) if settings.enabled else None
+        trusted = self._roster.may_start(server)
+        return status_of(server, settings, told, self._keepers.get(server), known, trusted=trusted)
 
     async def stop(self, server: str) -> None:
         """Stop `server` and everything it started; a later call starts it again. Bounded."""
@@ -377,8 +383,9 @@ class Supervisor:
             return  # it is on its way out
         tools = -1
         if keeper.state == "connected":
-            tools = len(connection.tools)
-            self._lists.keep(server, connection.protocol, connection.tools)
+            tools, offers = len(connection.tools), connection.offering.now
+            self._lists.keep(server, connection.protocol, connection.tools, offers)
+            lookout.see(self, connection, self._running(), self._on_notice)
         self._tell(server, keeper.state, keeper.text, tools)
 
     def _tell(self, server: str, state: ServerState, text: str, tools: int) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -13,8 +13,16 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from psutil import Process
 
-# The variable by which the children of a server are known after its own end.
+# The variable by which the children of a server are known after its own end, and in whichever
+# session they are: `<run>.<number>`, another one for each process of a server.
 MARK: Final = "MCP_CLIENT_RUN"
+# What desktops put into the environment of a program that they start: GIO and the startup
+# notification of freedesktop.org. A browser that a server has them open is a person's, no child.
+_BY_DESKTOP: Final = (
+    "GIO_LAUNCHED_DESKTOP_FILE_PID",
+    "DESKTOP_STARTUP_ID",
+    "XDG_ACTIVATION_TOKEN",
+)
 TERM_GRACE: Final = 2.0
 KILL_GRACE: Final = 2.0
 _POLL: Final = 0.05
@@ -33,9 +41,9 @@ class ServerProcess(Struct, frozen=True):
 
 
 async def end_survivors(run: str, servers: Sequence[ServerProcess]) -> int:
-    """End what still runs of `servers`, started under the mark `run`; return how many that were.
+    """End what still runs of `servers` or bears the mark `run`; return how many that were.
 
-    SIGTERM, then SIGKILL, within about ten seconds at worst.
+    The mark of one process of a server ends what it started, that of a run all of it. SIGTERM, then SIGKILL, within about ten seconds at worst.
     """
     ended: set[int] = set()
     for number in range(_ROUNDS):
@@ -57,7 +65,7 @@ def _survivors(run: str, servers: Sequence[ServerProcess]) -> "list[Process]":
 
     A number may be another's by now. A server is known by its number and the time it was created;
     no number is given anew while a session bears it, so that all in the session of such a server
-    are its. Where it is gone they are known by their session and the mark in their environment.
+    are its. Others, and those of one that is gone, are known by the mark in their environment.
     """
     import psutil
 
@@ -66,6 +74,7 @@ def _survivors(run: str, servers: Sequence[ServerProcess]) -> "list[Process]":
         spared |= {parent.pid for parent in psutil.Process().parents()}
     leaders: dict[int, bool] = {}
     found: dict[int, Process] = {}
+    ours: Mapping[str, str] = {}
     for server in servers:
         leaders[server.pid] = False
         with suppress(psutil.Error):
@@ -77,15 +86,28 @@ def _survivors(run: str, servers: Sequence[ServerProcess]) -> "list[Process]":
             else:
                 del leaders[server.pid]
     if sys.platform != "win32":
+        with suppress(psutil.Error):
+            ours = psutil.Process().environ()
         created = {server.pid: server.created for server in servers}
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
                 session = os.getsid(process.pid)
-                if session not in leaders or process.create_time() < created[session] - _TOLERANCE:
-                    continue
-                if leaders[session] or (run and process.environ().get(MARK) == run):
+                if (
+                    leaders.get(session) and process.create_time() >= created[session] - _TOLERANCE
+                ) or (run and _is_marked(process.environ(), run, ours)):
                     found[process.pid] = process
     return [one for pid, one in found.items() if pid not in spared and _lives(one)]
+
+
+def _is_marked(environ: Mapping[str, str], run: str, ours: Mapping[str, str]) -> bool:
+    """Whether `environ` is of a process that came from a server and was not opened for a person.
+
+    `ours` is the environment of Patina, which may itself have been started by the desktop.
+    """
+    mark = environ.get(MARK, "")
+    if mark != run and not mark.startswith(f"{run}."):
+        return False
+    return all(environ.get(name) in (None, ours.get(name)) for name in _BY_DESKTOP)
 
 
 def _lives(process: "Process") -> bool:

@@ -26,6 +26,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import FiniteFloat
 
 from mcp import ClientSession
+from patina.mcp.dispatching import Dispatcher
 from patina.model.faults import McpFault
 from patina.model.questions import TaskStatus
 from patina.ports.dialog import Dialog
@@ -144,8 +145,7 @@ class TaskSession(ClientSession):
         list_roots_callback: ListRootsFnT | None = None,
     ) -> None:
         super().__init__(
-            incoming,
-            outgoing,
+            dispatcher=Dispatcher(incoming, outgoing),
             client_info=client_info,
             message_handler=self._take,
             logging_callback=logging_callback,

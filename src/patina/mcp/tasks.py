@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mcp import MCPError
 from patina.mcp.diagnosis import log_hint
-from patina.mcp.failing import cause, fault, status_of
+from patina.mcp.failing import cause, fault, status_of, was_unsent
 from patina.mcp.task_session import (
     RELATED,
     CancelTask,
@@ -190,6 +190,11 @@ class _Wait:
                 tasks.start_soon(self._fetch, self._fetched)
             await self._rest(told)
             told = await self._poll()
+            if self._result is not None:
+                # The server may forget the task as soon as it has given the result.
+                self._nothing_to_cancel = True
+                await self._report("failed" if self._result.is_error else "completed", "")
+                return self._result
 
     async def _report(self, status: TaskStatus, text: str) -> None:
         state = TaskState(task_id=self._which.task_id, status=status, text=shortened(text, _WORDS))
@@ -214,6 +219,8 @@ class _Wait:
         except MCPError as error:
             if error.code not in (INVALID_PARAMS, METHOD_NOT_FOUND):
                 raise
+            if self._result is not None:
+                return Told(task_id=self._which.task_id, status="completed")
             self._nothing_to_cancel = True
             said = shortened(visible(error.message), _WORDS)
             raise fault(
@@ -266,8 +273,10 @@ class _Wait:
             raise self._failed(words, error.message, error.code) from None
 
     def _is_cut(self, error: MCPError) -> bool:
-        # Servers may answer with the same number.
-        return error.code == CONNECTION_CLOSED and self._session.is_cut
+        # Servers may answer with the same number. What was not sent does not mean that the call
+        # was not made, as it does for others: the task is the call.
+        cut = error.code == CONNECTION_CLOSED and self._session.is_cut
+        return cut or was_unsent(error)
 
     def _parted(self) -> Parted:
         self._nothing_to_cancel = True

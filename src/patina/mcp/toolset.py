@@ -1,15 +1,19 @@
 """The tools of all servers behind one port."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
+from msgspec.structs import replace
 
+from patina.mcp import lookout
+from patina.mcp.connection import Connection
 from patina.mcp.definitions import Definition
 from patina.mcp.failing import Forgotten
+from patina.mcp.hidden import stripped, stripped_schema
 from patina.mcp.names import aliases
+from patina.mcp.pins import Pinned
 from patina.mcp.results import outcome_of
 from patina.mcp.schema import Checker
 from patina.mcp.supervisor import Supervisor
@@ -18,7 +22,12 @@ from patina.model.faults import McpFault, PermissionFault, UsageFault
 from patina.model.parts import Text
 from patina.ports.dialog import Dialog
 
+if TYPE_CHECKING:
+    from mcp_types import CallToolResult
+
 FIRST_LIST_WAIT: Final = 10.0
+# How often a task is found again over a new link before it is given up.
+MOST_PARTINGS: Final = 3
 _logger = logging.getLogger(__name__)
 
 
@@ -38,7 +47,7 @@ class Toolset:
         With None, a server that may not start is left out, and one with `connect = "manual"`
         that is not connected; the supervisor's `on_change` tells of the former.
         """
-        chosen = self._all() if servers is None else self._named(servers)
+        chosen = self.chosen(servers)
         unseen = tuple(name for name in chosen if self._supervisor.definitions(name) is None)
         if unseen:
             await self._supervisor.connect_within(unseen, self._first_wait)
@@ -52,13 +61,36 @@ class Toolset:
 
     async def refresh(self, servers: tuple[str, ...] | None) -> tuple[ToolInfo, ...]:
         """As `list`, but every server is connected and asked anew. Raises its `McpFault`."""
-        for name in self._all() if servers is None else self._named(servers):
+        for name in self.chosen(servers):
             await self._supervisor.refresh(name)
         return await self.list(servers)
 
+    def known(self) -> tuple[ToolInfo, ...]:
+        """Return the tools of all enabled servers as far as they are known, without an alias."""
+        enabled = (name for name, one in self._supervisor.servers.items() if one.enabled)
+        return tuple(info for name in enabled for info in self._infos(name))
+
+    def chosen(self, servers: tuple[str, ...] | None) -> tuple[str, ...]:
+        """Return those that `servers` means which may be asked; None means all, as for `list`.
+
+        Raises as `list`.
+        """
+        return self._all() if servers is None else self._named(servers)
+
     def find(self, name: str) -> ToolInfo | None:
-        """As `Tools.find`. What was listed once keeps its names, whoever lists next."""
-        return self._found.get(name)
+        """As `Tools.find`. What was listed once keeps its names, whoever lists next.
+
+        `change` is as of now, all else as it was listed.
+        """
+        info = self._found.get(name)
+        if info is None or info.server not in self._supervisor.servers:
+            return info
+        live = self._supervisor.definitions(info.server) or ()
+        pinned = self._supervisor.pins.of(info.server)
+        # What the model was told may have changed since: the gate must know.
+        changes = (pinned.change(one) for one in live if one.name == info.tool)
+        change = next(changes, info.change)
+        return info if change == info.change else replace(info, change=change)
 
     def check(self, tool: ToolInfo, arguments: str) -> Mapping[str, Any]:
         """As `Tools.check`."""
@@ -76,18 +108,51 @@ class Toolset:
     ) -> ToolOutcome:
         """As `Tools.call`. Connects where needed, and refuses a tool that is not what it was.
 
-        What the server asks in the middle of a call is refused, with a `dialog` too.
         A call that was cut is never made again: it may have done its work. One that the server
-        did not take, because it had forgotten the session, is made once more.
+        did not take, because it had forgotten the session, is made once more. A task is waited
+        for over a new link.
         """
-        await self.ready(tool)
-        definition = self._unchanged(tool)
-        try:
-            result = await self._supervisor.call(tool.server, tool.tool, arguments)
-        except Forgotten:
+        as_task = tool.task == "required"
+
+        def deed(connection: Connection) -> "Awaitable[CallToolResult]":
+            return connection.call(tool.tool, arguments, dialog, as_task=as_task)
+
+        return await self._carried_out(tool, deed, dialog)
+
+    async def resume(
+        self, tool: ToolInfo, task_id: str, dialog: Dialog | None = None
+    ) -> ToolOutcome:
+        """As `Tools.resume`."""
+        return await self._carried_out(tool, _following(tool, task_id, dialog), dialog)
+
+    async def _carried_out(
+        self,
+        tool: ToolInfo,
+        deed: "Callable[[Connection], Awaitable[CallToolResult]]",
+        dialog: Dialog | None,
+    ) -> ToolOutcome:
+        partings, forgotten = 0, False
+        while True:
             await self.ready(tool)
-            definition = self._unchanged(tool)
-            result = await self._supervisor.call(tool.server, tool.tool, arguments)
+            try:
+                await self._supervisor.use(tool.server, lookout.settle)
+                definition = self._unchanged(tool)
+                result = await self._supervisor.use(tool.server, deed)
+            except Forgotten:
+                if forgotten:
+                    raise
+                forgotten = True
+            except McpFault as fault:
+                task_id, partings = _parted_from(fault), partings + 1
+                if not task_id or partings > MOST_PARTINGS:
+                    raise
+                deed = _following(tool, task_id, dialog)
+            else:
+                return await self._outcome(tool, definition, result)
+
+    async def _outcome(
+        self, tool: ToolInfo, definition: Definition, result: "CallToolResult"
+    ) -> ToolOutcome:
         outcome = await outcome_of(result, self._supervisor.put_blob)
         if definition.output_schema is None or result.structured_content is None or result.is_error:
             return outcome
@@ -113,12 +178,14 @@ class Toolset:
                 f"Server {tool.server} no longer offers the tool {tool.tool}.",
                 hint=f"`patina mcp tools {tool.server}` lists what it offers now.",
             )
-        if not _same(self._info(tool.server, definition), tool):
+        now = self._info(tool.server, definition, self._supervisor.pins.of(tool.server))
+        if now.change:
+            raise unseen(now)
+        if now.hash != tool.hash:
             raise McpFault(
                 f"The tool {tool.name} was not called: its server changed its definition since "
                 "the model was told of it.",
-                hint=f"`patina mcp tools {tool.server} --json` shows what it is now; a new "
-                "question tells the model.",
+                hint="A new question tells the model what it is now.",
             )
         return definition
 
@@ -153,9 +220,10 @@ class Toolset:
 
     def _infos(self, server: str) -> tuple[ToolInfo, ...]:
         definitions = self._supervisor.definitions(server) or ()
+        pinned = self._supervisor.pins.of(server)
         # By name: some servers list in a new order each time, which would void prompt caches.
         return tuple(
-            self._info(server, definition)
+            self._info(server, definition, pinned)
             for definition in sorted(definitions, key=lambda one: one.name)
             if definition.name and self._is_allowed(server, definition.name)
         )
@@ -164,37 +232,47 @@ class Toolset:
         allowed = self._supervisor.servers[server].allowed_tools
         return allowed is None or any(fnmatchcase(tool, glob) for glob in allowed)
 
-    def _info(self, server: str, definition: Definition) -> ToolInfo:
+    def _info(self, server: str, definition: Definition, pinned: Pinned) -> ToolInfo:
         settings = self._supervisor.servers[server]
         return ToolInfo(
             server=server,
             tool=definition.name,
             alias="",
             display_name=settings.display_name or server,
-            description=definition.description or definition.title,
-            schema=definition.schema,
+            description=stripped(definition.description or definition.title),
+            schema=stripped_schema(definition.schema),
             read_only=definition.read_only,
             destructive=definition.destructive,
             open_world=definition.open_world,
             timeout=settings.tool_timeout,
+            most_time=settings.tool_timeout_most,
+            hash=pinned.hash(definition),
+            change=pinned.change(definition),
+            task=definition.task,
         )
 
 
+def _following(
+    tool: ToolInfo, task_id: str, dialog: Dialog | None
+) -> "Callable[[Connection], Awaitable[CallToolResult]]":
+    return lambda connection: connection.resume(tool.tool, task_id, dialog)
+
+
+def _parted_from(fault: McpFault) -> str:
+    """Return the task that a server was lost with, "" where `fault` says nothing of one."""
+    from patina.mcp.tasks import Parted
+
+    return fault.task_id if isinstance(fault, Parted) else ""
+
+
 def _with_alias(info: ToolInfo, alias: str) -> ToolInfo:
-    fields = {name: getattr(info, name) for name in info.__struct_fields__}
-    return ToolInfo(**{**fields, "alias": alias})
+    return replace(info, alias=alias)
 
 
-def _same(one: ToolInfo, other: ToolInfo) -> bool:
-    """Whether the model, and the person who decides, are told the same of both."""
-    return (
-        one.description == other.description
-        and (one.read_only, one.destructive, one.open_world)
-        == (other.read_only, other.destructive, other.open_world)
-        and (one.schema is other.schema or _canonical(one.schema) == _canonical(other.schema))
+def unseen(tool: ToolInfo) -> McpFault:
+    """Return the fault of a tool that is new or changed and that nobody has seen since."""
+    did = "added it" if tool.change == "new" else "changed its definition or its instructions"
+    return McpFault(
+        f"The tool {tool.name} was not called: its server {did}, and nobody has seen it since.",
+        hint=f"`patina mcp review {tool.server}` shows the difference and accepts it.",
     )
-
-
-def _canonical(schema: Mapping[str, Any]) -> bytes:
-    # As JSON: to Python, `True` equals `1`.
-    return msgspec.json.encode(schema, order="deterministic")

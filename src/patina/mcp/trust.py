@@ -3,6 +3,9 @@
 What is consented to is exactly this: the arguments, the folder, the names of the variables that
 the configuration sets, and the binary that the command names. A change of any asks again
 (MCP security best practices: local server compromise; CVE-2025-54136).
+
+Servers come from the user's own configuration only: no file of a project or of the working folder
+is read for them, so there is nothing of a project to be contacted.
 """
 
 import hashlib

@@ -23,6 +23,7 @@ from patina.model.items import (
     Ask,
     Call,
     Checkpoint,
+    Decision,
     Message,
     Note,
     Question,
@@ -216,8 +217,12 @@ def empty(found: object, item: str) -> AnyItem | None:
         return replace(found, text="", hint="")
     if isinstance(found, Checkpoint) and found.message == item:
         return replace(found, text="", thinking="")
-    if isinstance(found, (Ask, Call)) and found.message == item:
+    if isinstance(found, Call) and found.message == item:
         return replace(found, arguments="{}")
+    if isinstance(found, Ask) and found.message == item:
+        return replace(found, arguments="{}", offers=())
+    if isinstance(found, Decision) and found.message == item:
+        return replace(found, arguments="", wrote=None)
     if isinstance(found, Question) and found.message == item:
         return replace(found, asked=Asked(kind=found.asked.kind, text=""))
     if isinstance(found, Answer) and found.message == item:

@@ -53,6 +53,9 @@ def call(identifier: object, params: Json) -> None:
         text = json.dumps(result)
     elif MODE == "big":
         text = "x" * 5_000_000
+    elif MODE == "needle":
+        hay = "\n".join(f"line {number} of hay" for number in range(130_000))
+        text = f"{hay}\n{(PLACE / 'needle').read_text()}\n{hay}"
     elif MODE == "error":
         send({"id": identifier, "error": {"code": -32050, "message": "no \x1b[31mtoday"}})
         return

@@ -21,7 +21,10 @@ names: list[str] = []
 
 class _Params(types.RequestParams):
     task_id: str
-    input_responses: dict[str, Any] = {}
+
+
+class _Answers(_Params):
+    input_responses: dict[str, Any]
 
 
 class _Tasks(Extension):
@@ -33,7 +36,7 @@ class _Tasks(Extension):
     def methods(self) -> list[MethodBinding]:
         return [
             MethodBinding("tasks/get", _Params, self._get),
-            MethodBinding("tasks/update", _Params, self._update),
+            MethodBinding("tasks/update", _Answers, self._update),
         ]
 
     async def intercept_tool_call(
@@ -52,16 +55,21 @@ class _Tasks(Extension):
         return {"taskId": "greeting", "status": status, **times}
 
     async def _get(self, ctx: ServerRequestContext[Any, Any], params: _Params) -> HandlerResult:
-        names.append(ctx.request.headers["mcp-name"])
+        _note(ctx)
         if not self._name:
             return {**self._shown("input_required"), "inputRequests": {"name": _NAME}}
         content = [{"type": "text", "text": f"Hello, {self._name}!"}]
         return {**self._shown("completed"), "result": {"content": content}}
 
-    async def _update(self, ctx: ServerRequestContext[Any, Any], params: _Params) -> HandlerResult:
-        names.append(ctx.request.headers["mcp-name"])
+    async def _update(self, ctx: ServerRequestContext[Any, Any], params: _Answers) -> HandlerResult:
+        _note(ctx)
         self._name = params.input_responses["name"]["content"]["one"]
         return {}
+
+
+def _note(ctx: ServerRequestContext[Any, Any]) -> None:
+    assert ctx.request is not None
+    names.append(ctx.request.headers["mcp-name"])
 
 
 def app() -> Any:

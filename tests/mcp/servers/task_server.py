@@ -22,7 +22,7 @@ FORM = {
 }
 TOOLS = (
     *("works", "asks", "withdraws", "fails", "errs", "forgets"),
-    *("stops", "waits", "busy", "minus", "dies", "tells", "plain"),
+    *("stops", "waits", "busy", "minus", "dies", "tells", "purges", "plain"),
 )
 
 
@@ -118,7 +118,7 @@ class Tasks:
     def turn(self, task_id: str, task: Json) -> None:
         """Let the task come to what its tool names, once it was polled often enough."""
         tool = task["tool"]
-        if tool in ("asks", "withdraws") and not task.get("answer"):
+        if tool in ("asks", "withdraws", "purges") and not task.get("answer"):
             task["status"] = "input_required"
             self.ask(task_id)
         else:
@@ -157,6 +157,8 @@ class Tasks:
         task = self.all.get(task_id)
         if task is None or task["status"] not in ("completed", "failed", "cancelled"):
             return
+        if task["tool"] == "purges" and task_id in self.waiting:
+            del self.all[task_id]
         for identifier in self.waiting.pop(task_id, ()):
             if task["tool"] == "fails":
                 refuse(identifier, -32050, "out of paper")

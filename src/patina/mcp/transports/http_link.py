@@ -145,7 +145,9 @@ class HttpLink(Link):
             # The server could not read the id, and there is only this one.
             await self.deliver(_error(request_id, error.code, error.message, error.data))
             return True
-        return await self.arrive(raw) and is_answer and str(envelope.id) == str(request_id)
+        return (
+            await self.arrive(raw, request_id) and is_answer and str(envelope.id) == str(request_id)
+        )
 
     def _headers(self, message: SessionMessage) -> dict[str, str]:
         """Return the headers of the POST of `message`. Called in the order of the messages."""

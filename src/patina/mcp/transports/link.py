@@ -23,6 +23,7 @@ from patina.mcp.wire import Wire
 
 if TYPE_CHECKING:
     from mcp.shared.message import SessionMessage
+    from mcp_types import RequestId
 
     Arrivals = MemoryObjectSendStream[SessionMessage | Exception]
     Departures = MemoryObjectReceiveStream[SessionMessage]
@@ -129,16 +130,17 @@ class Link:
         if self._log is not None:
             self._log.close()
 
-    async def arrive(self, raw: bytes) -> bool:
+    async def arrive(self, raw: bytes, related: "RequestId | None" = None) -> bool:
         """Pass on the message in `raw`, which came from the server. False: it is none.
 
+        `related` is the request of ours on whose stream it came, where there is such a thing.
         Answers are never dropped. Notifications are, over `MOST_NOTICES` a second, and so are
         questions while `MOST_QUESTIONS` of them wait for their answers. An answer that cannot be
         read is passed on as an error, or its caller would wait for nothing.
         """
-        from patina.mcp.sdk import decode, unreadable
+        from patina.mcp.frames import decode, unreadable
 
-        message = decode(raw)
+        message = decode(raw, related)
         if message is None:
             self._refuse(raw)
             answer = _ANSWER.match(raw)
@@ -161,7 +163,7 @@ class Link:
 
     def depart(self, message: "SessionMessage") -> bytes:
         """Return `message`, which goes to the server, as one line of JSON, and trace it."""
-        from patina.mcp.sdk import encode
+        from patina.mcp.frames import encode
 
         line = encode(message)
         if not hasattr(message.message, "method"):

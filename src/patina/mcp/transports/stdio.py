@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from patina.mcp.diagnosis import not_started
 from patina.mcp.leftovers import running_in
-from patina.mcp.survivors import MARK
+from patina.mcp.survivors import MARK, end_survivors
 from patina.mcp.text import command_line, shortened
 from patina.mcp.transports import process as processes
 from patina.mcp.transports.link import LONGEST_MESSAGE, Link, Notes, load_sdk
@@ -20,6 +20,8 @@ from patina.mcp.transports.link import LONGEST_MESSAGE, Link, Notes, load_sdk
 _LAST_WORDS_WAIT: Final = 1.0
 # What a process wrote before it exited is in the pipe; only a child can still write more.
 _DRAIN_WAIT: Final = 0.25
+# What went into a session of its own is ended after the group: with `process.stop` under 10 s.
+_STRAYS_WAIT: Final = 4.5
 
 
 class Command(Struct, frozen=True):
@@ -44,11 +46,11 @@ async def open_stdio(command: Command) -> AsyncGenerator[Link]:
 
     Raises `McpFault` where it cannot be started.
     """
-    env, running = dict(command.env), None
+    env, running, mark = dict(command.env), None, ""
     if command.running is not None:
         running = running_in(command.running)
         await anyio.to_thread.run_sync(running.prepare)
-        env[MARK] = running.run
+        mark = env[MARK] = running.mark()
     try:
         process = await processes.spawn(command.argv, env, command.cwd)
     except (OSError, ValueError) as error:
@@ -67,6 +69,8 @@ async def open_stdio(command: Command) -> AsyncGenerator[Link]:
         finally:
             await processes.stop(process)
             if running is not None:
+                with anyio.move_on_after(_STRAYS_WAIT, shield=True):
+                    await end_survivors(mark, ())
                 running.ended(process.pid)
             link.close()
             tasks.cancel_scope.cancel()

@@ -1,27 +1,29 @@
 """What people and programs read of a conversation: the active branch, without what is hidden."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Final
 
 from msgspec import Struct
 
-from patina.model.items import Message, Note, Result
+from patina.model.items import Message, Result, TreeItem
 from patina.model.parts import File, Image, Part, ResultPart, Text, Thinking, ToolCall, text_of
 from patina.model.tree import Tree
 from patina.model.usage import Cost, Usage
+from patina.views.conversation import Row, RowKind, rows
 
-EntryKind = Literal["user", "assistant", "tool", "note"]
 _TITLE = 60
+_WHAT: Final = {"tool": "Result", "question": "Question", "task": "Task"}
+_WHO: Final = {"user": "You", "note": "Note"}
 
 
 class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A message, tool result or note. The names are those of `sessions show --json`.
+    """A row of `sessions show --json`, by the same names.
 
     `parts` have neither signatures nor what a provider wanted back: that is in the JSONL only.
     """
 
     item_id: str
-    kind: EntryKind
+    kind: RowKind
     ts: str
     text: str
     name: str = ""
@@ -58,7 +60,10 @@ def document(tree: Tree, conversation: str, damaged: int, *, thinking: bool) -> 
     """
     partial = tree.partial()
     items = [*tree.path(), *([partial] if partial is not None and partial.parts else [])]
-    entries = tuple(entry for item in items if (entry := _entry(item, thinking=thinking)))
+    shown = {row.item_id: row for row in rows(tree)}
+    entries = tuple(
+        _entry(item, shown[item.id], thinking=thinking) for item in items if item.id in shown
+    )
     first = next((entry.text for entry in entries if entry.kind == "user"), "")
     return Document(
         session_id=conversation,
@@ -83,7 +88,15 @@ def attachments(of: Document) -> Iterator[Image | File]:
                 yield part
 
 
-def _entry(item: object, *, thinking: bool) -> Entry | None:
+def heading(entry: Entry, name: str) -> str:
+    """Return what stands above an entry. `name` is its name, escaped for where it will stand."""
+    name = name or _WHO.get(entry.kind, "Assistant")
+    if entry.kind in _WHAT:
+        name = f"{_WHAT[entry.kind]} of {name}, {entry.state}"
+    return f"{name}, cut off" if entry.partial else name
+
+
+def _entry(item: TreeItem, row: Row, *, thinking: bool) -> Entry:
     if isinstance(item, Message):
         return Entry(
             item_id=item.id,
@@ -110,17 +123,9 @@ def _entry(item: object, *, thinking: bool) -> Entry | None:
             parts=tuple(_bare(part) for part in item.parts),
             call_id=item.call_id,
         )
-    if isinstance(item, Note):
-        hint = f" {item.hint}" if item.hint else ""
-        return Entry(
-            item_id=item.id,
-            kind="note",
-            ts=item.ts,
-            text=f"{item.text}{hint}",
-            name="" if item.covers is None else "summary",
-            state=item.level,
-        )
-    return None
+    return Entry(
+        item_id=row.item_id, kind=row.kind, ts=row.ts, text=row.text, name=row.name, state=row.state
+    )
 
 
 def _is_thinking(part: Part | ResultPart) -> bool:

@@ -12,7 +12,7 @@ from html import escape
 from typing import Final
 
 from patina.model.parts import File, Image, Part, ResultPart, Text, Thinking, ToolCall
-from patina.store.exporting.document import Document, Entry
+from patina.store.exporting.document import Document, Entry, heading
 from patina.store.exporting.media import PICTURES, media_type
 
 SUFFIX: Final = ".html"
@@ -77,16 +77,13 @@ def _text(text: str) -> str:
 
 
 def _section(entry: Entry, pictures: Mapping[str, bytes]) -> str:
-    names = {"user": "You", "note": "Note"}
-    name = entry.name or names.get(entry.kind, "Assistant")
-    if entry.kind == "tool":
-        name = f"Result of {name}, {entry.state}"
-    partial = ", cut off" if entry.partial else ""
     body = [_part(part, pictures, tool=entry.kind == "tool") for part in entry.parts]
-    if not entry.parts:
+    if entry.kind in ("question", "task"):
+        body = [f"<pre>{_text(entry.text)}</pre>"]
+    elif not entry.parts:
         body = [_prose(entry.text)]
     return (
-        f'<section class="{entry.kind}">\n<h2>{_text(name)}{partial} · '
+        f'<section class="{entry.kind}">\n<h2>{heading(entry, _text(entry.name))} · '
         f"<time>{_text(entry.ts)}</time></h2>\n" + "\n".join(body) + "\n</section>"
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from patina.model.parts import Citation, File, Image, Part, ResultPart, Text, Thinking, ToolCall
-from patina.store.exporting.document import Document, Entry
+from patina.store.exporting.document import Document, Entry, heading
 
 SUFFIX: Final = ".md"
 # Where an attachment is, for a link; "" where there is no file of it.
@@ -41,8 +41,7 @@ def render(document: Document, link: Link = _NO_LINK) -> str:
     if document.system:
         head += ["", "## System", "", *_prose(document.system)]
     for entry in document.messages:
-        head += ["", f"## {_title(entry)}", ""]
-        head += _parts(entry, link) if entry.parts else _prose(entry.text)
+        head += ["", f"## {_title(entry)}", "", *_body(entry, link)]
     return "\n".join(head).rstrip("\n") + "\n"
 
 
@@ -60,12 +59,13 @@ def fenced(text: str, language: str = "") -> list[str]:
 
 
 def _title(entry: Entry) -> str:
-    names = {"user": "You", "note": "Note"}
-    name = line(entry.name) if entry.name else names.get(entry.kind, "Assistant")
-    if entry.kind == "tool":
-        name = f"Result of {name}, {entry.state}"
-    partial = ", cut off" if entry.partial else ""
-    return f"{name}{partial} · {line(entry.ts)}"
+    return f"{heading(entry, line(entry.name))} · {line(entry.ts)}"
+
+
+def _body(entry: Entry, link: Link) -> list[str]:
+    if entry.parts:
+        return _parts(entry, link)
+    return fenced(entry.text) if entry.kind in ("question", "task") else _prose(entry.text)
 
 
 def _parts(entry: Entry, link: Link) -> list[str]:

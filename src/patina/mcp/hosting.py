@@ -1,0 +1,32 @@
+"""What a connection may use of Patina when its server tells or asks something."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio.lowlevel
+from msgspec import Struct
+
+PutBlob = Callable[[bytes], Awaitable[str]]
+
+
+async def _nowhere(_: bytes) -> str:
+    await anyio.lowlevel.checkpoint()
+    return ""
+
+
+def _unheard(_: str) -> None:
+    pass
+
+
+class Host(Struct, frozen=True, kw_only=True):
+    """Stands behind the sessions of `server`.
+
+    `roots` returns the folders that the user chose for it, as of now; `put_blob` keeps bytes and
+    returns their name; `on_resource` hears the URI of a resource that changed, and must not wait.
+    `subscribed` are the resources to be told of, which outlive a session.
+    """
+
+    server: str = ""
+    roots: Callable[[], tuple[str, ...]] = tuple
+    put_blob: PutBlob = _nowhere
+    on_resource: Callable[[str], None] = _unheard
+    subscribed: set[str] = set()
