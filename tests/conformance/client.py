@@ -11,19 +11,19 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 
+from patina.mcp.features import ServerFeatures
 from patina.mcp.supervisor import Supervisor
 from patina.mcp.toolset import Toolset
 from patina.model.chat import ToolInfo
-from patina.model.faults import Fault
+from patina.model.faults import Fault, McpFault, PermissionFault
+from patina.model.forms import fields_of, with_defaults
+from patina.model.questions import Answered, Asked, Sampled, Sampling, TaskState
 from patina.model.settings import ServerSettings
 from patina.secrets.environment import Resolver
-
-if TYPE_CHECKING:
-    from patina.mcp.sdk import Session
 
 SERVER: Final = "suite"
 SECONDS: Final = 40.0
@@ -45,6 +45,30 @@ class NoKeys:
         return ()
 
 
+class Defaults:
+    """A person who takes every form as it is offered, and lets no model answer."""
+
+    def progress(self, done: float, total: float | None, text: str) -> None:
+        """Look away."""
+
+    def log(self, level: str, text: str) -> None:
+        """Look away."""
+
+    async def ask(self, asked: Asked) -> Answered:
+        if asked.kind != "form":
+            return Answered(action="decline")
+        return Answered(action="accept", content=with_defaults(fields_of(asked.form), {}))
+
+    async def sample(self, server: str, prompt: Sampling) -> Sampled:
+        raise PermissionFault(f"{server} may not use a model ({prompt.model}).")
+
+    async def task(self, state: TaskState) -> None:
+        """Wait for its end."""
+
+    def keeps_task(self) -> bool:
+        return False
+
+
 class Client:
     """A connected server, and what the scenarios do with it."""
 
@@ -52,6 +76,7 @@ class Client:
         self.context = context
         self._supervisor = supervisor
         self._tools = Toolset(supervisor)
+        self.features = ServerFeatures(supervisor, self._tools, lambda _: {})
 
     async def connect(self) -> None:
         await self._supervisor.connect(SERVER)
@@ -66,15 +91,9 @@ class Client:
         tool = self._tools.find(f"{SERVER}.{name}")
         if tool is None:
             raise SystemExit(f"the server does not list {name}")
-        outcome = await self._tools.call(tool, arguments)
+        outcome = await self._tools.call(tool, arguments, Defaults())
         if outcome.is_error:
             raise SystemExit(f"{name} failed: {outcome.parts}")
-
-    def session(self) -> "Session":
-        """What speaks for the connection: no face of the supervisor reads resources and prompts."""
-        session = self._supervisor._keepers[SERVER].connection.session
-        assert session is not None
-        return session
 
 
 async def list_tools(client: Client) -> None:
@@ -105,11 +124,14 @@ async def call_all(client: Client) -> None:
 
 async def use_everything(client: Client) -> None:
     await call_all(client)
-    session = client.session()
-    for resource in (await session.list_resources()).resources:
-        await session.read_resource(resource.uri)
-    for prompt in (await session.list_prompts()).prompts:
-        await session.get_prompt(prompt.name)
+    for resource in await client.features.resources((SERVER,)):
+        await client.features.read(SERVER, resource.uri)
+    for prompt in await client.features.prompts((SERVER,)):
+        try:
+            await client.features.prompt(SERVER, prompt.name, {})
+        except McpFault as fault:
+            if "says nothing" not in fault.failure.message:  # the suite's prompt has no messages
+                raise
 
 
 async def check_arguments(client: Client) -> None:

@@ -27,12 +27,6 @@ AT_ONCE: Final = 2
 SUITE_SECONDS: Final = 60
 RUN_SECONDS: Final = 90
 
-# What cannot pass yet, and what it waits for. One that passes has to leave the table.
-LATER: Final = {
-    ("elicitation-sep1034-client-defaults", "2025-11-25"): "servers cannot ask the user yet",
-    ("sep-2322-client-request-state", "2026-07-28"): "tools cannot ask for more input yet",
-}
-
 
 class Run(NamedTuple):
     """One scenario on one wire: how many checks there were, and what went wrong ("": nothing)."""
@@ -120,17 +114,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, ...]:
 
 def test_every_scenario_passes(runs: tuple[Run, ...]) -> None:  # C-02 C-13
     assert {run.wire for run in runs} == set(WIRES)
-    failed = [run for run in runs if not run.good and (run.scenario, run.wire) not in LATER]
+    failed = [run for run in runs if not run.good]
     assert not failed, "\n".join(
         f"{run.scenario} on {run.wire}: {run.passed}/{run.total}\n    {run.wrong}" for run in failed
     )
-
-
-def test_what_waits_does_not_pass_yet(runs: tuple[Run, ...]) -> None:
-    results = {(run.scenario, run.wire): run for run in runs}
-    for key in LATER:
-        assert key in results, f"the suite has no {key}: take it out of LATER"
-        assert not results[key].good, f"{key} passes: take it out of LATER"
 
 
 def test_the_table_in_the_docs_is_that_of_this_run(
@@ -148,7 +135,8 @@ def test_the_table_in_the_docs_is_that_of_this_run(
 def _page(runs: tuple[Run, ...]) -> str:
     version = json.loads((PACKAGE / "package.json").read_text("utf-8"))["version"]
     rows = "\n".join(
-        f"| `{run.scenario}` | {run.wire} | {_result(run)} | {run.skipped or ''} |" for run in runs
+        f"| `{run.scenario}` | {run.wire} | {run.passed} of {run.total} | {run.skipped or ''} |"
+        for run in runs
     )
     good = sum(run.good for run in runs)
     return f"""\
@@ -158,16 +146,11 @@ What the protocol's own suite, `@modelcontextprotocol/conformance` {version}, fi
 Patina's connection code (`tests/conformance/client.py`) over Streamable HTTP. `./test` runs it and
 fails where this page is not what it found; `./test tests/conformance --write-docs` writes the page.
 
-{good} of {len(runs)} pass: all but those that say what they wait for. *Skipped* are checks of what
-a client may leave out, or of what the wire does not have. The scenarios of `auth/` are not run yet:
-Patina cannot sign in to servers yet. Those of extensions belong to no wire.
+{good} of {len(runs)} pass. *Skipped* are checks of what a client may leave out, or of what the wire
+does not have. The scenarios of `auth/` are not run yet: Patina cannot sign in to servers yet. Those
+of extensions belong to no wire.
 
 | Scenario | Wire | Checks passed | Skipped |
 |---|---|---|---|
 {rows}
 """
-
-
-def _result(run: Run) -> str:
-    waiting = LATER.get((run.scenario, run.wire))
-    return f"not yet: {waiting}" if waiting else f"{run.passed} of {run.total}"
