@@ -3,6 +3,7 @@
     say TEXT          answers TEXT as it is
     slow N            answers with N words, 20 ms apart
     call NAME JSON    calls the tool with this alias, then answers with its result
+    calls N NAME JSON calls it N times at once, with the number of each in place of "#"
     end REASON TEXT   answers TEXT and ends with this finish reason
     status N          refuses with this HTTP status
     evil              answers with what would steer a terminal
@@ -89,7 +90,15 @@ class _Handler(BaseHTTPRequestHandler):
                 {"tool_calls": [{**call, "function": {"name": name, "arguments": arguments}}]}
             )
             reason = "tool_calls"
-        elif word == "call":
+        elif word == "calls" and last["role"] != "tool":
+            many, name, arguments = rest.split(" ", 2)
+            for index in range(int(many)):
+                text = arguments.replace("#", str(index + 1))
+                call = {"index": index, "id": f"call_{index + 1}", "type": "function"}
+                function = {"name": name, "arguments": text}
+                self._delta({"tool_calls": [{**call, "function": function}]})
+            reason = "tool_calls"
+        elif word in ("call", "calls"):
             self._delta({"content": f"The tool said: {last['content']}"})
         elif word == "end":
             reason, _, text = rest.partition(" ")

@@ -30,6 +30,11 @@ class Terminal:
         """All that was printed so far, as the terminal would get it."""
         return self._shown.decode("utf-8", "replace")
 
+    @property
+    def descriptor(self) -> int:
+        """Our side of the pseudo-terminal."""
+        return self._descriptor
+
     def see(self, mark: str) -> str:
         """Wait until `mark` is printed after what was seen last; what came up to it."""
         wanted = mark.encode()
@@ -80,8 +85,14 @@ class Terminal:
 
 
 @contextmanager
-def terminal(*arguments: str, variables: dict[str, str] | None = None) -> Iterator[Terminal]:
-    """Run `patina` with these arguments; its controlling terminal has 100 columns."""
+def terminal(
+    *arguments: str,
+    variables: dict[str, str] | None = None,
+    program: tuple[str, ...] = ("-m", "patina"),
+) -> Iterator[Terminal]:
+    """Run `patina`, or another Python program, with these arguments; its controlling terminal has
+    100 columns.
+    """
     pty = pytest.importorskip("pty")
     import fcntl
     import struct
@@ -92,10 +103,10 @@ def terminal(*arguments: str, variables: dict[str, str] | None = None) -> Iterat
     # A shell would do the same: without it the process has no controlling terminal, and no Ctrl+C.
     code = (
         "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-        "os.execv(sys.executable, [sys.executable, '-m', 'patina', *sys.argv[1:]])"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", code, *program, *arguments],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

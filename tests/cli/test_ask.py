@@ -69,7 +69,7 @@ def test_events_are_the_engines_own_and_end_with_the_answer(openai: str, everyth
     events = lines(done.stdout)
     names = [event["type"] for event in events]
     durable = [name for name in names if not str(name).endswith(".delta")]
-    assert [name for name in durable if name != "server.changed"] == [
+    assert [name for name in durable if not str(name).startswith("server.")] == [
         "conversation.created",
         "meta.changed",
         "message.added",
@@ -141,7 +141,7 @@ def test_a_person_at_the_terminal_is_asked(openai: str, everything: str) -> None
     shown = read_until(ours, "[D] Deny")
     assert "Allow tool?" in shown
     assert "everything.get-sum" in shown
-    assert "a: 2" in shown
+    assert '"a": 2' in shown
     os.write(ours, b"a\n")
     drain(ours)
     out, _ = process.communicate(timeout=60)

@@ -140,9 +140,9 @@ def test_tools_are_listed_and_a_person_is_asked(near: ModelServer) -> None:  # C
         screen.type('call demo__echo {"text": "from the chat"}\n')
         asked = screen.see("[D] Deny")
         assert "Allow tool?" in asked
-        assert "text: from the chat" in asked
+        assert '"text": "from the chat"' in asked
         assert "[S] Allow for session" in asked
-        screen.type("s\n")
+        screen.type("s")
         screen.see("Using demo.echo...")
         screen.see("demo.echo completed ✓")
         screen.see("The tool said: from the chat")
@@ -156,7 +156,9 @@ def test_tools_are_listed_and_a_person_is_asked(near: ModelServer) -> None:  # C
         say(screen, "hello", HELLO)
         screen.type('call demo__word_count {"text": "a b"}\n')
         screen.see("[D] Deny")
-        screen.type("d\n")
+        screen.type("d")
+        screen.see("Why?")
+        screen.type("\n")
         screen.see("demo.word_count denied")
         screen.see(PROMPT)
         screen.type(CTRL_D)

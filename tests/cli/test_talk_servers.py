@@ -83,7 +83,7 @@ def test_session_ids_are_shown_to_who_debugs(near: ModelServer) -> None:
     with terminal("--debug-mcp", "chat") as screen:
         screen.see(PROMPT)
         screen.type("/mcp\n")
-        screen.see("SESSION")
+        screen.see("session none")
         screen.see(PROMPT)
         screen.type(CTRL_D)
         assert screen.end() == 0

@@ -21,7 +21,9 @@ Examples:
   patina ask "What is a monad?"
   cat error.log | patina ask "What went wrong?" -m openai/gpt-5.2:high
   patina ask -c "And in Rust?" --json
-  patina ask "Sort my notes" --mcp files --approve reads"""
+  patina ask "Sort my notes" --mcp files --approve reads
+  patina ask "/everything:args-prompt city=Zurich"
+  patina ask "What does it say?" --resource everything=demo://resource/dynamic/text/1"""
 )
 @click.argument("prompt", nargs=-1)
 @click.option("-m", "--model", metavar="PROVIDER/MODEL", help="Which model; :EFFORT may follow.")
@@ -30,6 +32,13 @@ Examples:
 @click.option("--fork", metavar="ID", help="Copy that conversation into a new one, then ask.")
 @click.option("--system", metavar="TEXT", help="System prompt; stays until it is replaced.")
 @click.option("-f", "--file", "files", multiple=True, type=_FILE, help="Attach text, image, PDF.")
+@click.option(
+    "--resource",
+    "resources",
+    multiple=True,
+    metavar="SERVER=URI",
+    help="Attach a resource of an MCP server.",
+)
 @click.option("--mcp", metavar="A,B", help="Offer the tools of these MCP servers only.")
 @click.option("--no-tools", is_flag=True, help="Offer no tools.")
 @click.option(
@@ -58,6 +67,7 @@ def ask(
     fork: str | None,
     system: str | None,
     files: tuple[Path, ...],
+    resources: tuple[str, ...],
     mcp: str | None,
     no_tools: bool,
     approve: str,
@@ -74,18 +84,22 @@ def ask(
 ) -> int:
     """Ask one question; the answer streams to stdout.
 
-    Text that is piped in stands before PROMPT. Questions about tools go to the terminal; without
-    one, a tool that needs an answer ends the run with exit code 4 and the flag to allow it.
+    Text that is piped in stands before PROMPT. /SERVER:NAME KEY=VALUE runs a prompt of a server.
+    Without a terminal, a tool that needs an answer ends it with exit code 4 and the flag for it.
     """
-    from patina.cli.asking import Prompt
+    from patina.cli.prompt import Prompt
     from patina.cli.running import run_question
 
     def asked() -> Prompt:
         _only_one("--session, --continue, --fork and --no-save", session, last, fork, no_save)
         _only_one("--json and --events", as_json, events)
+        text, slash, piped = _whole_prompt(prompt)
         return Prompt(
-            text=_whole_prompt(prompt),
+            text=text,
+            slash=slash,
+            piped=piped,
             files=files,
+            resources=tuple(map(_resource, resources)),
             session=session or "",
             last=last,
             fork=fork or "",
@@ -133,8 +147,23 @@ def _servers(mcp: str | None, *, no_tools: bool) -> tuple[str, ...] | None:
     return names
 
 
-def _whole_prompt(words: tuple[str, ...]) -> str:
-    """Return piped text, then the words of the command line. Raises `UsageFault` without either."""
+def _resource(text: str) -> tuple[str, str]:
+    """Return server and address. Raises `UsageFault`."""
+    server, equals, uri = text.partition("=")
+    if not (server and equals and uri):
+        raise UsageFault(
+            f"--resource {text} is not SERVER=URI.",
+            hint="`patina mcp resources SERVER` lists them.",
+        )
+    return server, uri
+
+
+def _whole_prompt(words: tuple[str, ...]) -> tuple[str, tuple[str, ...], str]:
+    """Return piped text with the words of the command line after it; those words where they may be
+    a prompt of a server; and the piped text alone.
+
+    Raises `UsageFault` without any.
+    """
     # What is no UTF-8 comes with halves of characters in it; no file and no endpoint takes them.
     prompt = well_formed(" ".join(words)).strip()
     piped = "" if sys.stdin is None or sys.stdin.isatty() else well_formed(sys.stdin.read()).strip()
@@ -143,4 +172,4 @@ def _whole_prompt(words: tuple[str, ...]) -> str:
         raise UsageFault(
             "There is nothing to ask.", hint='Say it: patina ask "…", or pipe text into it.'
         )
-    return whole
+    return whole, words if prompt.startswith("/") else (), piped

@@ -1,22 +1,22 @@
 """One question to a model, from command to exit code, over the engine's commands and events."""
 
+import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
-from msgspec import Struct
 from msgspec.structs import replace
 
 from patina.assembly.app import App
-from patina.cli.attachments import attach
+from patina.cli.answering import Answering
 from patina.cli.offered import OfferedServers
+from patina.cli.prompt import Prompt, Said, said_by
 from patina.cli.result import AskResult
 from patina.cli.schema_file import misfit
+from patina.cli.signals import Signals
 from patina.cli.sinks import Sink
 from patina.cli.tty import Person
 from patina.engine.large import whole_items
@@ -28,14 +28,10 @@ from patina.model.faults import (
     EXIT_OK,
     Failure,
     Fault,
-    PermissionFault,
     UsageFault,
     exit_code,
 )
 from patina.model.ids import new_id
-from patina.model.items import Ask
-from patina.model.options import TurnOptions
-from patina.model.parts import Part, Text
 from patina.model.tree import Tree
 from patina.views.terminal_text import safe_text
 
@@ -47,46 +43,13 @@ _Begins = (
     | commands.RegenerateReply
     | commands.SummariseConversation
 )
-_TITLE: Final = "conversation.title"  # one that is being made gives way to a turn
+# A title that is being made gives way to a turn; an answer may come too late.
+_BESIDE: Final = ("conversation.title", "permission.answer", "question.answer")
+_PASSING: Final = (events.ToolProgress, events.ToolLogged, events.TaskChanged)
+# A message may have to wait for an earlier turn's task, which goes on and may ask.
+_ANYTIME: Final = (*_PASSING, events.PermissionAsked, events.QuestionAsked)
 _DECLINED: Final = ("content_filter", "refusal")  # an answer too, though it fits nothing
 _LIMIT_REASONS: Final = ("max_turns", "tool_calls_limit")
-
-
-class Prompt(Struct, frozen=True, kw_only=True):
-    """What the flags of `ask` say. `session`, `fork` are ids or unique prefixes. `parent` is as in
-    the command `message.send`.
-    """
-
-    text: str
-    parent: str | None = None
-    files: tuple[Path, ...] = ()
-    session: str = ""
-    last: bool = False
-    fork: str = ""
-    model: str | None = None
-    system: str | None = None
-    options: TurnOptions = TurnOptions()
-    timeout: float | None = None
-
-
-class Signals:
-    """Who is to hear of a signal first; what nobody handles ends the app."""
-
-    def __init__(self) -> None:
-        self._handler: Callable[[int], bool] | None = None
-
-    def handled(self, number: int) -> bool:
-        """Hand a signal to the handler; whether it was handled."""
-        return self._handler is not None and self._handler(number)
-
-    @contextmanager
-    def handled_by(self, handler: Callable[[int], bool]) -> Iterator[None]:
-        """Let `handler` hear of signals while the body runs."""
-        self._handler = handler
-        try:
-            yield
-        finally:
-            self._handler = None
 
 
 class Asking:
@@ -123,12 +86,13 @@ class Asking:
             self._someone,
             quiet=quiet,
         )
+        self._answering = Answering(app, self._someone, self._end, quiet=quiet)
         self._conversation = new_id()
         self._verdict: Failure | None = None  # why we ended the turn, where it was we
         self._interrupted = False
         self._ours = False  # our turn has begun
         self._deadline: float | None = None
-        self._waiting: anyio.CancelScope | None = None  # for a person, between turns
+        self._waiting: anyio.CancelScope | None = None  # for a person or a server, between turns
         self.result = AskResult(self._conversation)
 
     async def run(self) -> int:
@@ -219,10 +183,18 @@ class Asking:
 
     async def _ask(self) -> None:
         await self._prepare()
+        said: Said | None = None
+        with anyio.CancelScope() as self._waiting:
+            said = await said_by(self._app, self._prompt, self._signals)
+        self._waiting = None
+        if said is None:
+            self.result.interrupt()
+            return
         message = commands.SendMessage(
             conversation=self._conversation,
             message_id=new_id(),
-            parts=await self._parts(),
+            parts=said.parts,
+            before=said.before,
             model=self._prompt.model,
             system=self._prompt.system,
             parent=self._prompt.parent,
@@ -314,16 +286,16 @@ class Asking:
             self._servers.tell_left_out()
         if self._sink.everything:
             self._sink.show(event)
-        if isinstance(event, events.CommandFailed) and event.command == _TITLE:
-            return False  # it was given up for this turn
+        if isinstance(event, events.CommandFailed) and event.command in _BESIDE:
+            self._answering.hear(event, tasks)
+            return False
         if self._ours:
             event = await self._whole(event)
             self.result.take(event)
-            if not self._sink.everything:
-                self._sink.show(event)
-        if isinstance(event, events.PermissionAsked):
-            tasks.start_soon(self._decide, event.item)
-        elif isinstance(event, events.CommandFailed):
+        if not self._sink.everything and self._is_shown(event):
+            self._sink.show(event)
+        self._answering.hear(event, tasks)
+        if isinstance(event, events.CommandFailed):
             if self._interrupted:
                 self.result.interrupt()  # that is why it failed
             else:
@@ -332,31 +304,17 @@ class Asking:
             return True
         return isinstance(event, events.TurnEnded | events.CommandFailed)
 
+    def _is_shown(self, event: events.AnyEvent) -> bool:
+        if isinstance(event, _PASSING) and self._answering.busy:
+            return False  # the terminal is taken
+        return self._ours or isinstance(event, _ANYTIME)
+
     async def _whole(self, event: events.AnyEvent) -> events.AnyEvent:
         """Return `event` with large texts, which the journal has in blobs, whole."""
         if isinstance(event, events.MessageAdded | events.ToolFinished):
             (item,) = await whole_items([event.item], self._app.journal)
             return replace(event, item=item)
         return event
-
-    async def _parts(self) -> tuple[Part, ...]:
-        files = [await attach(path, self._app.journal.put_blob) for path in self._prompt.files]
-        return (*files, Text(self._prompt.text))
-
-    async def _decide(self, ask: Ask) -> None:
-        if not self._someone().present:
-            name = f"{ask.server}.{ask.tool}"
-            fault = PermissionFault(
-                f"{name} needs an answer and nobody is here to give one.",
-                hint=f"Allow it with --approve {name}, or let the model go on with --approve deny.",
-            )
-            self._end(fault.failure)
-            return
-        choice = await self._someone().decide(ask)
-        answer = commands.AnswerPermission(
-            conversation=self._conversation, ask_id=ask.id, choice=choice
-        )
-        self._app.engine.submit(answer)
 
     def _end(self, why: Failure) -> None:
         self._verdict = why
@@ -375,12 +333,19 @@ class Asking:
         )
 
     def _on_signal(self, number: int) -> bool:
-        """End the turn in good order at the first signal; leave a second one to the app."""
+        """Leave an open question, else end the turn in good order; a second one is the app's."""
+        if self._answering.leave():
+            return True
         if self._signal:
             return False
         self._signal = number
         self.interrupt()
         return True
+
+    def press(self) -> None:
+        """Do what Ctrl+C does, where no signal is heard of."""
+        if not self._signals.handled(signal.SIGINT):
+            self.interrupt()
 
     def interrupt(self) -> None:
         """End the turn in good order; what arrived is kept."""

@@ -1,15 +1,14 @@
 """`patina config`: show and change settings."""
 
 import os
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from patina.cli.context import Context, context
+from patina.cli.context import context
+from patina.cli.editor import open_editor
 from patina.cli.output import print_json, print_listing
 from patina.config.keys import join_key, leaves, look_up, names_secret, split_key
 from patina.config.load import WARNINGS
@@ -136,7 +135,7 @@ def edit(ctx: click.Context) -> None:
     if not draft.exists():
         _begin(draft, before or b"version = 1\n")
     while True:
-        _open_editor(run, draft)
+        open_editor(run.environment.process, draft)
         try:
             _take(file, draft, before)
             return
@@ -196,25 +195,6 @@ def _text(value: object) -> str:
     from patina.model.codec import encode_json
 
     return value if isinstance(value, str) else encode_json(value).decode()
-
-
-def _open_editor(run: Context, file: Path) -> None:
-    # A `.env` has no say here: the editor is a program that is started.
-    environ = run.environment.process
-    fallback = "notepad" if os.name == "nt" else "vi"
-    editor = environ.get("VISUAL") or environ.get("EDITOR") or fallback
-    try:
-        words = shlex.split(editor, posix=os.name != "nt")
-        done = subprocess.run([*words, str(file)], check=False)  # noqa: S603 - the user's editor
-    except (OSError, ValueError) as error:
-        raise UsageFault(
-            f'The editor "{editor}" cannot be started: {error}.', hint="Set $VISUAL or $EDITOR."
-        ) from None
-    if done.returncode != 0:
-        raise UsageFault(
-            f'The editor "{editor}" ended with code {done.returncode}; nothing was changed.',
-            hint=f"What you wrote is in {file}.",
-        )
 
 
 def _begin(draft: Path, content: bytes) -> None:

@@ -26,13 +26,20 @@ def start_text(plan: StartPlan) -> str:
 
 
 async def allow_start(app: App, server: str, person: Person) -> bool:
-    """Ask `person` whether `server` may be started; a yes is kept. Raises `StoreFault`."""
+    """Ask `person` whether `server` may be started; a yes is kept. Raises `StoreFault`.
+
+    A yes is to what was shown: where the configuration changed meanwhile, it is asked again.
+    """
     trust = app.supervisor.trust
-    sys.stderr.write(f"\n{safe_text(start_text(trust.describe(server)))}\n")
-    if not await person.confirm("Allow it to start?"):
-        return False
-    trust.trust(server)
-    return True
+    while True:
+        plan, key = trust.describe(server), trust.key(server)
+        sys.stderr.write(f"\n{safe_text(start_text(plan))}\n")
+        if not await person.confirm("Allow it to start?"):
+            return False
+        if trust.key(server) == key:
+            trust.trust(server)
+            return True
+        sys.stderr.write("\nIts configuration was changed meanwhile.\n")
 
 
 async def need_start(app: App, server: str) -> None:

@@ -16,6 +16,12 @@ COMMANDS = {
         "Models and tools",
     ),
     "mcp": ("patina.cli.mcp", "mcp", "Add, inspect and call MCP servers.", "Models and tools"),
+    "permissions": (
+        "patina.cli.permissions",
+        "permissions",
+        "Say what tools may do unasked.",
+        "Models and tools",
+    ),
     "config": ("patina.cli.config", "config", "Show and change settings.", "Setup"),
     "keys": ("patina.cli.keys", "keys", "Keep API keys and other secrets.", "Setup"),
     "doctor": ("patina.cli.doctor", "doctor", "Say what works and what is missing.", "Setup"),

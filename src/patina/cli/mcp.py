@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from patina.cli import mcp_test
+from patina.cli import mcp_features, mcp_review, mcp_test
 from patina.cli.context import context
 from patina.cli.mcp_change import add, address, configured_server, disable, edit, enable, remove
 from patina.cli.mcp_import import import_
@@ -139,6 +139,8 @@ def tools(ctx: click.Context, server: str, refresh: bool, approve: str, as_json:
     from patina.cli.running import run_app, setup_of
 
     async def body(app: "App") -> list[dict[str, Any]]:
+        found = await listed(app, server, refresh=refresh)
+        flags = mcp_review.flags_by_tool(app, server)
         return [
             {
                 "server": tool.server,
@@ -150,13 +152,18 @@ def tools(ctx: click.Context, server: str, refresh: bool, approve: str, as_json:
                 "destructive": tool.destructive,
                 "open_world": tool.open_world,
                 "input_schema": tool.schema,
+                "change": tool.change,
+                "flags": flags.get(tool.tool, []),
             }
-            for tool in await listed(app, server, refresh=refresh)
+            for tool in found
         ]
 
     rows = run_app(setup_of(context(ctx), approve), body, discover=False)
     columns = {"name": "TOOL", "read_only": "READS ONLY", "description": "WHAT IT SAYS IT DOES"}
+    if any(row["change"] for row in rows):
+        columns = {"name": "TOOL", "change": "OFF", **columns}
     print_listing(rows, columns, as_json=as_json, empty=f"{server} offers no tools.")
+    mcp_review.hint(server, rows)
 
 
 @mcp.command()
@@ -165,6 +172,14 @@ def tools(ctx: click.Context, server: str, refresh: bool, approve: str, as_json:
 @click.argument("values", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--args", "json_text", metavar="JSON", help="All arguments as one JSON object.")
 @click.option("--approve", default="ask", metavar="LIST", help="As in `patina ask`.")
+@click.option(
+    "--answer",
+    "answers",
+    multiple=True,
+    metavar="JSON",
+    help="Answer what the server asks: the values of a form. Once for each question, in order.",
+)
+@click.option("--decline", is_flag=True, help="Refuse whatever else the server asks.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def call(
@@ -174,27 +189,37 @@ def call(
     values: tuple[str, ...],
     json_text: str | None,
     approve: str,
+    answers: tuple[str, ...],
+    decline: bool,
     as_json: bool,
 ) -> int:
     r"""Call TOOL of SERVER, through the same gate as a model's call.
 
-    Values are read by the type in the tool's schema, else as text.
+    Values are read by the type in the tool's schema, else as text. What the server asks meanwhile
+    goes to the terminal; with nobody there and no --answer, it is told that nobody answered.
 
     \b
     Examples:
       patina mcp call everything echo message=hello
       patina mcp call everything get-sum --args '{"a": 1, "b": 2}' --approve all
+      patina mcp call everything trigger-elicitation-request --answer '{"name": "Ada"}'
     """
     from patina.cli.mcp_call import call_tool
     from patina.cli.running import run_app, setup_of
+    from patina.cli.signals import Signals
+    from patina.cli.terminal_dialog import given_of
 
     if json_text is not None and values:
         raise UsageFault("Give arguments as KEY=VALUE or with --args, not both.")
 
-    async def body(app: "App") -> int:
-        return await call_tool(app, server, tool, values, json_text, as_json=as_json)
+    signals, given = Signals(), given_of(answers, decline=decline)
 
-    return run_app(setup_of(context(ctx), approve), body, discover=False)
+    async def body(app: "App") -> int:
+        return await call_tool(
+            app, server, tool, values, json_text, as_json=as_json, given=given, signals=signals
+        )
+
+    return run_app(setup_of(context(ctx), approve), body, discover=False, signals=signals)
 
 
 @mcp.command()
@@ -227,5 +252,15 @@ def logs(ctx: click.Context, server: str, lines: int) -> None:
             click.echo(safe_text(line))
 
 
-for _command in (mcp_test.test, mcp_test.doctor):
+for _command in (
+    mcp_features.resources,
+    mcp_features.read,
+    mcp_features.prompts,
+    mcp_features.prompt,
+    mcp_features.complete,
+    mcp_features.watch,
+    mcp_review.review,
+    mcp_test.test,
+    mcp_test.doctor,
+):
     mcp.add_command(_command)

@@ -5,20 +5,28 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import anyio
 import click
 import msgspec
 
 from patina.assembly.app import App
 from patina.cli.consent import need_start
 from patina.cli.output import print_json
+from patina.cli.signals import Signals
+from patina.cli.terminal_dialog import NOTHING_GIVEN, Given, TerminalDialog, attended
 from patina.cli.tty import Person
 from patina.model.chat import ToolInfo, ToolOutcome
-from patina.model.faults import EXIT_ERROR, EXIT_OK, McpFault, PermissionFault, UsageFault
+from patina.model.faults import (
+    EXIT_ERROR,
+    EXIT_OK,
+    EXIT_PERMISSION,
+    McpFault,
+    PermissionFault,
+    UsageFault,
+)
 from patina.model.ids import new_id
 from patina.model.items import Ask
 from patina.model.parts import Text, text_of
-from patina.ports.permission import AskUser, Deny
+from patina.ports.permission import AskUser, Case, Deny
 from patina.views.terminal_text import safe_text
 from patina.views.tool_card import finished_text
 
@@ -42,8 +50,13 @@ async def call_tool(
     json_text: str | None,
     *,
     as_json: bool,
+    given: Given = NOTHING_GIVEN,
+    signals: Signals | None = None,
 ) -> int:
-    """Call a tool, print its result, and return the exit code. Raises `Fault`s."""
+    """Call a tool, print its result, and return the exit code. Raises `Fault`s.
+
+    What the server asks meanwhile is answered by `given`, else by the person at the terminal.
+    """
     info = await _find(app, server, tool)
     text = json_text if json_text is not None else _arguments(info, values)
     try:
@@ -51,22 +64,24 @@ async def call_tool(
     except McpFault as fault:
         hint = f"`patina mcp tools {server} --json` shows the schema."
         raise UsageFault(str(fault), hint=hint) from None
-    await _allow(app, info, text, arguments)
-    await app.tools.ready(info)
+    arguments = await _allow(app, info, text, arguments)
     began = time.monotonic()
-    outcome: ToolOutcome | None = None
-    with anyio.move_on_after(info.timeout):
-        outcome = await app.tools.call(info, arguments)
-    if outcome is None:
-        raise McpFault(
-            f"{finished_text(info.name, 'timed_out', info.timeout)}.",
-            hint=f"Give it more time: patina mcp edit {server} --tool-timeout 120",
-        )
+    unanswered = False
+
+    async def call(dialog: TerminalDialog) -> ToolOutcome:
+        nonlocal unanswered
+        outcome = await app.tools.call(info, arguments, dialog)
+        unanswered = dialog.unanswered
+        return outcome
+
+    outcome = await attended(app, server, info.name, call, given=given, signals=signals)
     if as_json:
         _print_object(info, arguments, outcome, int((time.monotonic() - began) * 1000))
     else:
         _print(info, outcome)
-    return EXIT_ERROR if outcome.is_error else EXIT_OK
+    if not outcome.is_error:
+        return EXIT_OK
+    return EXIT_PERMISSION if unanswered else EXIT_ERROR
 
 
 def _print_object(
@@ -140,20 +155,24 @@ def _typed(value: str, kind: object) -> Any:  # noqa: ANN401 - whatever JSON the
         return value  # the schema check says what was expected
 
 
-async def _allow(app: App, info: ToolInfo, text: str, arguments: Mapping[str, Any]) -> None:
-    """Pass the gate, or raise `PermissionFault`."""
+async def _allow(
+    app: App, info: ToolInfo, text: str, arguments: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Pass the gate, or raise `PermissionFault`. Returns the arguments, as a person left them."""
     gate, now = app.gate, app.clock.now()
-    verdict = gate.decide(info, arguments, frozenset(), now[:10])
+    verdict = gate.decide(Case(tool=info, arguments=arguments, today=now[:10]))
     if isinstance(verdict, Deny):
         raise PermissionFault(verdict.reason, hint=f"{verdict.rule} decides so.")
     if not isinstance(verdict, AskUser):
-        return
+        return arguments
     person = Person()
     if not person.present:
         raise PermissionFault(
             f"{info.name} needs an answer and nobody is here to give one.",
             hint=f"Allow it with --approve {info.name}.",
         )
+    from patina.cli.question import PermissionQuestion, effects
+
     ask = Ask(
         id=new_id(),
         ts=now,
@@ -164,6 +183,16 @@ async def _allow(app: App, info: ToolInfo, text: str, arguments: Mapping[str, An
         arguments=text,
         display_name=info.display_name,
         options=("allow_once", "deny"),
+        reason=verdict.reason,
+        effects=effects(info),
     )
-    if await person.decide(ask) == "deny":
+    said = await PermissionQuestion(app, person, app.setup.environ).put(ask)
+    if said is None or said.choice == "deny":
         raise PermissionFault(f"{info.name} was denied.")
+    if not said.arguments:
+        return arguments
+    changed = app.tools.check(info, said.arguments)
+    verdict = gate.decide(Case(tool=info, arguments=changed, today=now[:10]))
+    if isinstance(verdict, Deny):
+        raise PermissionFault(verdict.reason, hint=f"{verdict.rule} decides so.")
+    return changed

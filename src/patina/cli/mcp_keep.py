@@ -16,6 +16,7 @@ from patina.config.save import remove_table, set_table
 from patina.mcp.definitions import ToolListCache
 from patina.mcp.diagnosis import program
 from patina.mcp.package import with_command
+from patina.mcp.pins import Pins
 from patina.mcp.server_log import log_path
 from patina.mcp.trust import Trust
 from patina.model.settings import ServerSettings
@@ -146,11 +147,13 @@ def trusted(run: Context, server: str, settings: ServerSettings) -> bool:
 
 
 def forget(run: Context, server: str) -> None:
-    """Remove a server, the consent to it, its secrets, its log and its list of tools."""
+    """Remove a server, the consent to it and its tools, its secrets and its log."""
     settings = run.load().settings.mcp_servers[server]
     secrets = [name for name in run.keys.names() if name.startswith(f"{server}/")]
     remove_table(run.paths, f"mcp_servers.{server}")
-    trust_of(run, server, settings).forget(server)
+    trust = trust_of(run, server, settings)
+    trust.forget(server)
+    Pins(run.paths.data, trust.key).forget(server)
     ToolListCache(run.paths.cache).forget(server)
     for name in secrets:
         run.keys.remove(name)

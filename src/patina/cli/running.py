@@ -12,10 +12,12 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from patina.assembly.app import App, Setup, open_app
 from patina.assembly.local import with_local_providers
-from patina.cli.asking import Asking, Prompt, Signals
+from patina.cli.asking import Asking
 from patina.cli.context import Context
 from patina.cli.errors import show_failure
+from patina.cli.prompt import Prompt
 from patina.cli.result import AskResult
+from patina.cli.signals import Signals
 from patina.cli.sinks import EventsSink, JsonSink, Sink, TextSink
 from patina.cli.space import warn_of_space
 from patina.model.chat import split_tool_name

@@ -6,12 +6,14 @@ from typing import Final, Protocol
 
 from patina.cli.output import print_json
 from patina.cli.result import AskResult
+from patina.cli.status_line import StatusLine, progress_text
 from patina.model import events
 from patina.model.items import Message, Note
 from patina.model.parts import text_of
 from patina.views.terminal_text import safe_text
 from patina.views.tool_card import running_text
 
+_LOUD: Final = ("notice", "warning", "error", "critical", "alert", "emergency")
 _ENDS: Final = {
     "length": "The answer ends here because it may not be longer. --max-tokens allows more.",
     "content_filter": "The provider's content filter ended the answer here.",
@@ -36,7 +38,8 @@ class Sink(Protocol):
 
 
 class TextSink:
-    """The answer on stdout as it streams; what tools do, on stderr.
+    """The answer on stdout as it streams; what tools do, on stderr: how far they are, only on a
+    terminal, where one line is written again and again.
 
     On a terminal the text is sanitised; a pipe gets it unchanged. `states` says whether a provider
     that cannot be reached is told of beside the requests that fail for it.
@@ -52,9 +55,37 @@ class TextSink:
         self._message = ""  # the message that was last streamed, and what was written of it
         self._pieces: list[str] = []
         self._open_line = False
+        self._status = StatusLine()
+        self._tasks: dict[str, str] = {}  # by call, how far the server said it was
 
     def show(self, event: events.AnyEvent) -> None:
         """Show one event."""
+        if not self._passing(event):
+            self._status.clear()
+            self._lasting(event)
+
+    def _passing(self, event: events.AnyEvent) -> bool:
+        """Show how far something is; whether the event is no more than that."""
+        text = ""
+        if isinstance(event, events.ToolProgress):
+            text = progress_text(event.tool, event.done, event.total, event.text)
+        elif isinstance(event, events.ToolLogged) and event.level not in _LOUD:
+            text = f"{event.tool}: {event.text}" if event.level != "debug" else ""
+        elif isinstance(event, events.TaskChanged):
+            item, state = event.item, event.item.state
+            text = f"{item.server}.{item.tool}: task {state.status}"
+            if self._tasks.get(item.call_id) != state.status:
+                self._tasks[item.call_id] = state.status
+                self._say(text)
+            text = f"{text}: {state.text}" if state.text else ""
+        else:
+            return False  # loud logs too
+        if text and not self._quiet:
+            self._end_line()
+            self._status.show(text)
+        return True
+
+    def _lasting(self, event: events.AnyEvent) -> None:
         if isinstance(event, events.TextDelta):
             if self._stream:
                 self._pieces.append(event.text)
@@ -71,6 +102,8 @@ class TextSink:
             self._say(f"{event.text} {mark}")
             if event.item.status == "failed":
                 self._say(f"  {text_of(event.item.parts)}")
+        elif isinstance(event, events.ToolLogged):
+            self._say(f"{event.tool}, {event.level}: {event.text}")
         elif isinstance(event, events.ReplyRetrying):
             seconds = max(1, ceil(event.wait))
             self._say(f"{event.error.message} Patina asks again by itself in {seconds} s.")
@@ -119,6 +152,7 @@ class TextSink:
 
     def _say(self, text: str) -> None:
         if not self._quiet:
+            self._status.clear()
             self._end_line()
             sys.stderr.write(f"{safe_text(text)}\n")
             sys.stderr.flush()
@@ -128,6 +162,7 @@ class TextSink:
 
         An error is told by the command's one error line.
         """
+        self._status.clear()
         self._end_line()
         if result.error is None and result.stop_reason in _ENDS:
             self._say(_ENDS[result.stop_reason])

@@ -12,13 +12,16 @@ from typing import Any, Final, TypeVar
 from anyio.from_thread import BlockingPortal
 
 from patina.assembly.app import App
-from patina.cli.asking import Asking, Prompt
+from patina.cli.asking import Asking
 from patina.cli.context import Context
 from patina.cli.errors import show_failure
 from patina.cli.output import print_listing
+from patina.cli.prompt import Prompt
 from patina.cli.sinks import TextSink
 from patina.cli.talk_changes import Changes
-from patina.cli.talk_servers import ServerNews, Servers
+from patina.cli.talk_complete import Completer
+from patina.cli.talk_mcp import McpCommands
+from patina.cli.talk_servers import ServerNews
 from patina.model.chat import ModelRef
 from patina.model.faults import EXIT_OK, Fault, UsageFault
 from patina.model.items import Leaf
@@ -33,7 +36,10 @@ HELP: Final = """\
 /help       this list
 /model      the model in use; /model PROVIDER/MODEL changes it
 /tools      the tools that are offered
-/mcp        the MCP servers and how they are; /mcp restart SERVER starts one afresh
+/mcp        the MCP servers and how they are; /mcp restart SERVER starts one afresh;
+            /mcp tools, resources or prompts SERVER asks it what it offers
+/attach     FILE, or SERVER URI: goes with the next message; /detach drops what was attached
+/SERVER:PROMPT KEY=VALUE …   send what a server's prompt says; Tab completes it
 /new        begin another conversation
 /summarise  have the older messages summarised; the model gets that in their place
 /retry      have the newest message answered after a failure
@@ -70,11 +76,11 @@ class Talk:
         self._model = model  # what the next message asks for; None leaves it to the conversation
         self._current = ""  # the conversation's
         self._session = ""
-        self._asked = False  # a question of an earlier time is still open
+        self._asked = False  # a question or a task of an earlier time is still open
         self._told: set[str] = set()
         self._changes = Changes(portal, app, self._tell)
         self._news = news
-        self._servers = Servers(portal, app, self._tell, debug=run.debug_mcp)
+        self._mcp = McpCommands(app, self._run_async, self._tell, debug=run.debug_mcp)
         self._code = EXIT_OK
         self._terminal = sys.stdin.isatty() and sys.stdout.isatty()
         self._armed = False  # whether Ctrl+C may interrupt what runs; it waits for that otherwise
@@ -119,7 +125,7 @@ class Talk:
             transcript = self._portal.call(self._app.journal.read, self._session)
         tree = Tree(transcript.items)
         opened = tree.open_calls()
-        self._asked = opened is not None and opened.waiting()
+        self._asked = opened is not None and (opened.waiting() or bool(opened.going_on()))
         shown = rows(tree)
         answers = [row.name for row in shown if row.kind == "assistant"]
         self._current = tree.fact("model") or (answers[-1] if answers else "")
@@ -147,10 +153,12 @@ class Talk:
         if self._terminal:
             self._changes.show_draft(self._session)
         commands: dict[str, Callable[[str], None]] = {
-            "/help": lambda _: self._tell(HELP),
+            "/help": lambda _: self._help(),
             "/model": self._change_model,
             "/tools": lambda _: self._tools(),
-            "/mcp": self._servers.command,
+            "/mcp": self._mcp.command,
+            "/attach": self._mcp.attach,
+            "/detach": lambda _: self._mcp.detach(),
             "/new": lambda _: self._new(),
             "/summarise": lambda _: self._again(Asking.summarise),
             "/retry": lambda _: self._again(Asking.retry),
@@ -163,6 +171,8 @@ class Talk:
             "/draft": lambda _: self._send_draft(),
         }
         self._portal.call(self._app.supervisor.start_background)
+        if self._terminal and "readline" in sys.modules:
+            Completer(self._portal, self._app, tuple(commands)).install(sys.modules["readline"])
         if self._asked:
             asking = self._asking(Prompt(text="", session=self._session))
             self._finish(asking, self._portal.start_task_soon(asking.resume))
@@ -171,7 +181,9 @@ class Talk:
             if word in ("/quit", "/exit"):
                 break
             try:
-                if word.startswith("/") and not word.startswith("//"):
+                if word.startswith("/") and ":" in word and "/" not in word[1:]:
+                    self._say("", slash=text)
+                elif word.startswith("/") and not word.startswith("//"):
                     commands.get(word, lambda _, word=word: self._unknown(word))(rest.strip())
                 elif text:
                     self._say(text.removeprefix("/") if word.startswith("//") else text)
@@ -199,6 +211,9 @@ class Talk:
     def _tell(self, text: str) -> None:
         """Say something of our own: where the output goes to a program, beside it."""
         print(safe_text(text), file=sys.stdout if self._terminal else sys.stderr, flush=True)
+
+    def _help(self) -> None:
+        self._tell("\n".join([HELP, *self._mcp.help_lines()]))
 
     def _unknown(self, word: str) -> None:
         self._tell(f"There is no command {word}. /help lists them; // begins a message.")
@@ -247,14 +262,24 @@ class Talk:
         finally:
             self._news.prompting(None)
 
-    def _say(self, text: str, parent: str | None = None) -> None:
-        prompt = Prompt(text=text, session=self._session, model=self._model, parent=parent)
+    def _say(self, text: str, parent: str | None = None, slash: str = "") -> None:
+        """Send `text`, or what the prompt of a server says that was typed as `slash`."""
+        prompt = Prompt(
+            text=text,
+            slash=(slash,) if slash else (),
+            attached=self._mcp.attached,
+            session=self._session,
+            model=self._model,
+            parent=parent,
+        )
         asking = self._asking(prompt)
         before = self._session
         self._finish(asking, self._portal.start_task_soon(asking.run))
-        if not self._terminal:
-            return
         if asking.result.provider:  # it is in the conversation
+            self._mcp.detach()
+        if not self._terminal or slash:
+            return
+        if asking.result.provider:
             self._changes.drop_draft(before, text)
         else:
             if self._session and not self._portal.call(self._app.journal.mark, self._session):
@@ -296,7 +321,7 @@ class Talk:
 
     def _finish(self, asking: Asking, future: "Future[int]") -> None:
         """Wait for the end of an answer, and say what went wrong."""
-        code = self._wait(future, lambda: self._portal.call(asking.interrupt))
+        code = self._wait(future, lambda: self._portal.call(asking.press))
         result = asking.result
         if result.error is not None:
             show_failure(result.error, self._run)

@@ -1,16 +1,10 @@
-"""What the plain chat says of MCP servers: news as it happens, and /mcp."""
+"""What the plain chat says of MCP servers as it happens."""
 
 import sys
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
-from anyio.from_thread import BlockingPortal
-
-from patina.assembly.app import App
-from patina.cli.output import print_listing
 from patina.model.events import ServerNotice
-from patina.model.faults import UsageFault
 from patina.views.terminal_text import safe_line
 
 _MOST: Final = 100
@@ -65,47 +59,3 @@ def _typed() -> str:
     """Return what of the line was typed so far, where the system tells."""
     readline = sys.modules.get("readline")
     return readline.get_line_buffer() if readline is not None else ""
-
-
-class Servers:
-    """Carries out /mcp. `tell` shows a line; `debug` says whether session ids are shown."""
-
-    def __init__(
-        self, portal: BlockingPortal, app: App, tell: Callable[[str], None], *, debug: bool
-    ) -> None:
-        self._portal = portal
-        self._app = app
-        self._tell = tell
-        self._debug = debug
-
-    def command(self, words: str) -> None:
-        """/mcp lists the servers, /mcp restart SERVER starts one afresh. Raises `Fault`s."""
-        verb, _, server = words.partition(" ")
-        if not words:
-            self._list()
-        elif verb == "restart" and server.strip():
-            self._portal.call(self._app.supervisor.restart, server.strip())
-            self._tell(f"{server.strip()} is connected.")
-        else:
-            raise UsageFault(
-                f"/mcp does not know {words}.",
-                hint="/mcp lists the servers; /mcp restart SERVER starts one afresh.",
-            )
-
-    def _list(self) -> None:
-        columns = {"server": "SERVER", "state": "STATE", "tools": "TOOLS"}
-        if self._debug:
-            columns["session_id"] = "SESSION"
-        columns["text"] = ""
-        statuses = self._portal.call(self._app.supervisor.status)
-        rows = [
-            {
-                "server": status.server,
-                "state": status.state,
-                "tools": status.tools if status.tools >= 0 else None,
-                "session_id": status.session_id,
-                "text": status.text,
-            }
-            for status in statuses
-        ]
-        print_listing(rows, columns, as_json=False, empty="No MCP servers are configured.")

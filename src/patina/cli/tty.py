@@ -2,15 +2,14 @@
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from typing import Final, TextIO
 
 import anyio
 import anyio.to_thread
 
-from patina.model.items import Ask, Choice
-from patina.permission import wording
-from patina.views.terminal_text import safe_text
+from patina.cli.keyboard import Keyboard, keyboard
 
 _DEVICE: Final = "CONIN$" if os.name == "nt" else "/dev/tty"
 
@@ -26,10 +25,14 @@ class Person:
         """Whether anybody can be asked."""
         return self._input is not None
 
-    async def ask(self, question: str) -> str:
-        """Print `question` and return the line that is typed; "" at the end of the input."""
+    async def ask(self, question: str, *, fresh: bool = True) -> str:
+        """Print `question` and return the line that is typed; "" at the end of the input.
+
+        `fresh` drops what was typed before the question was there to be read.
+        """
         assert self._input is not None
-        _forget_typed(self._input)
+        if fresh:
+            _forget_typed(self._input)
         sys.stderr.write(question)
         sys.stderr.flush()
         if sys.platform == "win32":
@@ -38,18 +41,10 @@ class Person:
         await anyio.wait_readable(self._input)
         return self._input.readline()  # a terminal hands out whole lines
 
-    async def decide(self, ask: Ask) -> Choice:
-        """Ask about a tool call until the answer is one of its choices; the end of input denies."""
-        text = safe_text(wording.summary(ask))
-        question = f"\n{wording.TITLE}  {text}\n{wording.choices(ask)} "
-        while True:
-            line = await self.ask(question)
-            if not line:
-                return "deny"
-            choice = wording.choice_of(ask, line)
-            if choice is not None:
-                return choice
-            question = f"Type one of the letters: {wording.choices(ask)} "
+    def keys(self, environ: Mapping[str, str]) -> AbstractContextManager[Keyboard | None]:
+        """Have single keys while the body runs, as `keyboard`."""
+        assert self._input is not None
+        return keyboard(self._input, environ)
 
     async def confirm(self, question: str) -> bool:
         """Ask a question whose answer is no unless it is "y" or "yes"."""

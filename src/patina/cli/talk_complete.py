@@ -1,0 +1,80 @@
+"""What the Tab key completes in the plain chat: commands, prompts of servers, their arguments."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import anyio
+from anyio.from_thread import BlockingPortal
+
+from patina.assembly.app import App
+from patina.model.faults import Fault
+
+SECONDS: Final = 2.0  # that a person waits for the Tab key
+_LIBEDIT: Final = "libedit"
+
+
+class Completer:
+    """Completes the line that is being typed. `commands` are those of the chat itself."""
+
+    def __init__(self, portal: BlockingPortal, app: App, commands: Sequence[str]) -> None:
+        self._portal = portal
+        self._app = app
+        self._commands = tuple(commands)
+        self._found: list[str] = []
+
+    def install(self, readline: Any) -> None:  # noqa: ANN401 - a module that Windows lacks
+        """Have `readline` ask here."""
+        readline.set_completer_delims(" ")
+        readline.set_completer(
+            lambda text, number: self._at(number, text, readline.get_line_buffer())
+        )
+        libedit = _LIBEDIT in (readline.__doc__ or "")
+        readline.parse_and_bind("bind ^I rl_complete" if libedit else "tab: complete")
+
+    def _at(self, number: int, text: str, line: str) -> str | None:
+        if number == 0:
+            before = line[: len(line) - len(text)] if line.endswith(text) else line
+            self._found = self._portal.call(self._bounded, before, text)
+        return self._found[number] if number < len(self._found) else None
+
+    async def _bounded(self, before: str, text: str) -> list[str]:
+        found: list[str] = []
+        with anyio.move_on_after(SECONDS), suppress(Fault):
+            found = await self.candidates(before, text)
+        return found
+
+    async def candidates(self, before: str, text: str) -> list[str]:
+        """Return what the word `text` may become, after `before`. Raises `Fault`s."""
+        words = before.split()
+        if not words:
+            prompts = await self._app.features.prompts(None) if text.startswith("/") else ()
+            known = (*self._commands, *(f"/{one.server}:{one.name}" for one in prompts))
+            return [f"{name} " for name in known if text.startswith("/") and name.startswith(text)]
+        server, colon, name = words[0].removeprefix("/").partition(":")
+        if not words[0].startswith("/") or not colon:
+            return []
+        return await self._argument(server, name, words[1:], text)
+
+    async def _argument(
+        self, server: str, name: str, before: Sequence[str], text: str
+    ) -> list[str]:
+        key, equals, value = text.partition("=")
+        if equals:
+            known = dict(word.split("=", 1) for word in before if "=" in word)
+            found = await self._app.features.complete(
+                server, argument=key, value=value.strip("\"'"), prompt=name, known=known
+            )
+            return [f"{key}={_quoted(one)} " for one in found.values]
+        for info in await self._app.features.prompts((server,)):
+            if info.name == name:
+                names = [argument.name for argument in info.arguments]
+                return [f"{one}=" for one in names if one.startswith(text)]
+        return []
+
+
+def _quoted(value: str) -> str:
+    from shlex import quote
+
+    printable = "".join(character for character in value if character.isprintable())
+    return quote(printable)
