@@ -114,7 +114,7 @@ def test_all_that_server_everything_offers(ev: str, run: Run) -> None:
     assert set(prompts) == {"simple-prompt", "args-prompt", "completable-prompt", "resource-prompt"}
     assert prompts["args-prompt"] == [
         {"name": "city", "description": "Name of the city", "required": True},
-        {"name": "state"},
+        {"name": "state", "description": "Name of the state", "required": False},
     ]
     assert "args-prompt\tcity [state]\t" in run("mcp", "prompts", ev).stdout
 
@@ -158,6 +158,10 @@ def test_prompts_are_run(ev: str, run: Run) -> None:
     given = ("resourceType=Text", "resourceId=1")
     resource = run("mcp", "prompt", ev, "resource-prompt", *given)
     assert "Resource 1: This is a plaintext resource" in resource.stdout
+    given = ("resourceType=Blob", "resourceId=1")
+    held = json.loads(run("mcp", "prompt", ev, "resource-prompt", *given, "--json").stdout)
+    data = held["messages"][-1]["parts"][-1]["data"]
+    assert base64.b64decode(data).startswith(b"Resource 1: This is a base64 blob")
 
 
 def test_arguments_are_completed(ev: str, run: Run) -> None:
@@ -390,6 +394,38 @@ def test_the_tab_key_completes_prompts_and_their_arguments(
         screen.see("'Grace Hopper' ")
         screen.type("\n")
         screen.see("Hello Grace Hopper, plainly.")
+        screen.see("> ")
+        screen.type(CTRL_D)
+        assert screen.end() == 0
+
+
+def test_the_tab_key_completes_what_is_attached(ev: str, with_model: ModelServer) -> None:
+    pytest.importorskip("readline")
+    assert patina("mcp", "resources", ev).returncode == 0
+    with terminal("chat") as screen:
+        screen.see("> ")
+        screen.type("/attach e\t")
+        screen.see("/attach ev ")
+        screen.type("demo://resource/static/document/fe\t")
+        screen.see("features.md")
+        screen.type("\x15/attach ev demo://resource/dynamic/t\t")
+        screen.see("ext/")
+        screen.type("7\t\n")
+        screen.see("demo://resource/dynamic/text/7 goes with the next message.")
+        screen.see("> ")
+        screen.type(CTRL_D)
+        assert screen.end() == 0
+
+
+@pytest.mark.parametrize("key", [CTRL_C, CTRL_D])
+def test_a_prompt_that_is_left_leaves_the_line(
+    asking: str, with_model: ModelServer, key: str
+) -> None:
+    with terminal("chat") as screen:
+        screen.see("> ")
+        screen.type("/asking:greet\n")
+        screen.see("name: ")
+        screen.press_until(key, "\n")
         screen.see("> ")
         screen.type(CTRL_D)
         assert screen.end() == 0

@@ -45,7 +45,7 @@ async def test_kinds_of_content() -> None:
         {"type": "resource_link", "uri": "file:///x", "name": "x", "mimeType": "text/plain"},
         {"type": "resource", "resource": {"uri": "file:///y", "text": "content"}},
         {"type": "resource", "resource": {"uri": "file:///z", "blob": "AAAA"}},
-        structured={"ignored": True},
+        structured={"found": 2},
     )
     assert parts[0] == Text("a\x1b[2Jb")
     assert parts[1] == Image("b" * 64, "image/png")
@@ -56,6 +56,7 @@ async def test_kinds_of_content() -> None:
     assert parts[5:] == (
         Text("[resource: file:///z]"),
         File("b" * 64, "application/octet-stream", "z"),
+        Text('{"found":2}'),
     )
 
 

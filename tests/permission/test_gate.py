@@ -10,10 +10,8 @@ from msgspec.structs import replace
 from tests.permission.cases import TODAY, TOOLS, Row, table
 
 from patina.model.faults import UsageFault
-from patina.model.items import Ask
 from patina.model.rules import named_rule, rule_id, rule_name
 from patina.model.settings import PermissionRule, PermissionSettings
-from patina.permission import wording
 from patina.permission.approvals import Approvals, parse_approvals
 from patina.permission.gate import ALWAYS, FLOW, SESSION, Policy, PolicyGate, decide
 from patina.permission.matching import matches
@@ -287,46 +285,3 @@ def test_approvals_combine() -> None:
     assert parse_approvals("reads, github.search,start:files") == Approvals(
         reads=True, tools=frozenset({"github.search"}), start=frozenset({"files"})
     )
-
-
-def test_the_question_names_tool_server_and_all_arguments() -> None:  # C-17, C-18
-    ask = Ask(
-        id="x",
-        ts="t",
-        message="m",
-        call_id="c",
-        server="github",
-        tool="search",
-        arguments='{"query":"rust","limits":[1,2]}',
-        display_name="GitHub",
-        options=SESSION,
-    )
-    assert wording.TITLE == "Allow tool?"
-    assert wording.summary(ask) == "github.search  (GitHub)\n  query: rust\n  limits: [1,2]"
-    assert wording.choices(ask) == "[A] Allow once   [S] Allow for session   [D] Deny"
-    assert [wording.choice_of(ask, key) for key in "aSdx"] == [
-        "allow_once",
-        "allow_session",
-        "deny",
-        None,
-    ]
-
-
-def test_an_argument_cannot_pass_for_further_lines_of_the_question() -> None:
-    ask = Ask(
-        id="x",
-        ts="t",
-        message="m",
-        call_id="c",
-        server="files",
-        tool="write",
-        arguments='{"path":"/tmp/x\\n  content: harmless\\n[A] Allow once","to\\u202eyp.exe":" y"}',
-        display_name="Files\n[A]",
-        options=SESSION,
-    )
-    lines = wording.summary(ask).split("\n")
-    assert lines == [
-        'files.write  ("Files\\n[A]")',
-        '  path: "/tmp/x\\n  content: harmless\\n[A] Allow once"',
-        '  "to\\u202eyp.exe": " y"',
-    ]

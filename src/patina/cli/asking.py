@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from patina.assembly.app import App
 from patina.cli.answering import Answering
+from patina.cli.carrying import carry_out
 from patina.cli.offered import OfferedServers
 from patina.cli.prompt import Prompt, Said, said_by
 from patina.cli.result import AskResult
@@ -41,6 +42,7 @@ _Begins = (
     | commands.OpenConversation
     | commands.RetryTurn
     | commands.RegenerateReply
+    | commands.RetryCall
     | commands.SummariseConversation
 )
 # A title that is being made gives way to a turn; an answer may come too late.
@@ -116,6 +118,10 @@ class Asking:
     async def regenerate(self) -> int:
         """Have the newest message answered anew, as another branch."""
         return await self._to_the_end(self._answer_anew)
+
+    async def retry_call(self, result_id: str) -> int:
+        """Run the call again that ended in that result, and go on from there."""
+        return await self._to_the_end(lambda: self._call_again(result_id))
 
     async def summarise(self) -> int:
         """Have the older messages summarised."""
@@ -197,6 +203,7 @@ class Asking:
             before=said.before,
             model=self._prompt.model,
             system=self._prompt.system,
+            tools=self._prompt.tools,
             parent=self._prompt.parent,
             options=self._prompt.options,
         )
@@ -213,6 +220,14 @@ class Asking:
             conversation=self._conversation, model=prompt.model, options=prompt.options
         )
         await self._follow(anew)
+
+    async def _call_again(self, result_id: str) -> None:
+        await self._prepare()
+        own, model = self._conversation, self._prompt.model
+        if model:
+            chosen = commands.ChangeMeta(conversation=own, model=model)
+            await carry_out(self._app, chosen, events.MetaChanged)
+        await self._follow(commands.RetryCall(conversation=own, result_id=result_id))
 
     def _retry_of(self, model: str | None) -> commands.RetryTurn:
         return commands.RetryTurn(

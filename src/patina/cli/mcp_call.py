@@ -171,7 +171,8 @@ async def _allow(
             f"{info.name} needs an answer and nobody is here to give one.",
             hint=f"Allow it with --approve {info.name}.",
         )
-    from patina.cli.question import PermissionQuestion, effects
+    from patina.cli.question import PermissionQuestion
+    from patina.views.permission import effects_of
 
     ask = Ask(
         id=new_id(),
@@ -184,7 +185,7 @@ async def _allow(
         display_name=info.display_name,
         options=("allow_once", "deny"),
         reason=verdict.reason,
-        effects=effects(info),
+        effects=effects_of(info),
     )
     said = await PermissionQuestion(app, person, app.setup.environ).put(ask)
     if said is None or said.choice == "deny":

@@ -12,7 +12,6 @@ from patina.model.faults import UsageFault
 if TYPE_CHECKING:
     from patina.assembly.app import App
     from patina.cli.terminal_dialog import TerminalDialog
-    from patina.model.parts import Spoken
     from patina.ports.features import Completion, Content
 
 _APPROVE = click.option(
@@ -178,13 +177,15 @@ def prompt(
 ) -> int:
     r"""Run the prompt NAME of SERVER and print its messages. No model is asked.
 
-    What it needs and was not given is asked for on a terminal.
+    What it needs and was not given is asked for on a terminal. As JSON the bytes of pictures and
+    files stand in "data", in Base64.
 
     \b
     Examples:
       patina mcp prompt everything simple-prompt
       patina mcp prompt everything args-prompt city=Zurich --json
     """
+    from patina.cli.resource_output import with_bytes
     from patina.cli.running import run_app, setup_of
     from patina.cli.server_prompts import print_messages, run_prompt
     from patina.cli.signals import Signals
@@ -192,16 +193,20 @@ def prompt(
 
     signals, given = Signals(), given_of(answers, decline=decline)
 
-    async def body(app: "App") -> "tuple[Spoken, ...]":
-        return await run_prompt(app, server, name, values, given=given, signals=signals)
+    async def body(app: "App") -> int:
+        messages = await run_prompt(app, server, name, values, given=given, signals=signals)
+        if as_json:
+            said = [
+                {"role": spoken.role, "parts": await with_bytes(spoken.parts, app.journal)}
+                for spoken in messages
+            ]
+            print_json({"server": server, "prompt": name, "messages": said})
+        else:
+            print_messages(messages)
+        return 0
 
     setup = setup_of(context(ctx), approve, save=False)
-    messages = run_app(setup, body, discover=False, signals=signals)
-    if as_json:
-        print_json({"server": server, "prompt": name, "messages": messages})
-    else:
-        print_messages(messages)
-    return 0
+    return run_app(setup, body, discover=False, signals=signals)
 
 
 @click.command()
@@ -281,8 +286,10 @@ def watch(ctx: click.Context, server: str, uri: str, approve: str, as_json: bool
     run_app(setup_of(context(ctx), approve, save=False), body, discover=False)
 
 
-def _plain(shape: Any) -> dict[str, Any]:  # noqa: ANN401 - any of the port's shapes
+def _plain(shape: Any) -> Any:  # noqa: ANN401 - any of the port's shapes, and what is in them
     """Return every field by its name, absent ones too: what programs read has one shape."""
     import msgspec
 
-    return {name: msgspec.to_builtins(getattr(shape, name)) for name in shape.__struct_fields__}
+    if isinstance(shape, msgspec.Struct):
+        return {name: _plain(getattr(shape, name)) for name in shape.__struct_fields__}
+    return [_plain(one) for one in shape] if isinstance(shape, tuple) else shape

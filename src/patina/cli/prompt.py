@@ -12,8 +12,8 @@ from patina.model.parts import Part, Spoken, Text
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
-    """What the flags of `ask` say. `session`, `fork` are ids or unique prefixes. `parent` is as in
-    the command `message.send`.
+    """What the flags of `ask` say. `session`, `fork` are ids or unique prefixes. `parent` and
+    `tools` are as in the command `message.send`.
 
     `slash` are the words that were typed, where the first begins with a slash: the prompt of a
     server perhaps, which then takes the place of `text`, after what was `piped`; without `text`
@@ -32,6 +32,7 @@ class Prompt(Struct, frozen=True, kw_only=True):
     fork: str = ""
     model: str | None = None
     system: str | None = None
+    tools: tuple[str, ...] | None = None
     options: TurnOptions = TurnOptions()
     timeout: float | None = None
 

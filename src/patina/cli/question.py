@@ -166,10 +166,3 @@ class PermissionQuestion:
 def elsewhere(choice: Choice) -> str:
     """Return what to say of a question that was answered in another window."""
     return f"Answered elsewhere: {_PAST[choice]}."
-
-
-def effects(tool: ToolInfo) -> tuple[str, ...]:
-    """Return what a tool's server says of it, as `Ask.effects`."""
-    reads = ("reads",) if tool.read_only else ("writes",) if tool.read_only is False else ()
-    destroys = ("destructive",) if tool.destructive and not tool.read_only else ()
-    return (*reads, *destroys, *(("open_world",) if tool.open_world else ()))

@@ -1,13 +1,15 @@
-"""What was read of a resource, where the person wants it."""
+"""What was read of a resource, or is part of what a server said, where the person wants it."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from patina.cli.exporting import Rendered, write
 from patina.model.faults import UsageFault
-from patina.model.parts import Text
+from patina.model.parts import File, Image, Part, Text
 from patina.ports.features import Content
 from patina.ports.journal import Journal
 from patina.views.terminal_text import safe_text
@@ -94,6 +96,21 @@ async def as_object(
             held["blob"] = b64encode(data).decode()
         listed.append(held)
     return {"server": server, "uri": uri, "contents": listed}
+
+
+async def with_bytes(parts: Sequence[Part], journal: Journal) -> list[dict[str, Any]]:
+    """Return parts as objects of `--json`: the bytes of a blob stand beside it in "data", in
+    Base64, for no other command hands them out.
+    """
+    from base64 import b64encode
+
+    listed: list[dict[str, Any]] = []
+    for part in parts:
+        held = msgspec.to_builtins(part)
+        if isinstance(part, Image | File):
+            held["data"] = b64encode(await journal.get_blob(part.blob)).decode()
+        listed.append(held)
+    return listed
 
 
 async def _bytes(content: Content, journal: Journal) -> bytes:

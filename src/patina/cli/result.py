@@ -22,6 +22,7 @@ class AskResult:
         self.stop_reason: str | None = None
         self.error: Failure | None = None
         self.summary = ""  # of the older messages, where one was written
+        self.retriable = ""  # the tool whose call failed of something that may pass
         self._usage = Usage()
         self._message: Message | None = None
         self._first_token_ms: int | None = None
@@ -72,6 +73,11 @@ class AskResult:
         call = self._call(item.message, item.call_id)
         call["server"], call["tool"], call["status"] = item.server, item.tool, item.status
         call["duration_ms"], call["result_text"] = item.duration_ms, text_of(item.parts)
+        name = f"{item.server}.{item.tool}"
+        if item.retriable:
+            self.retriable = name
+        elif self.retriable == name:  # the model has tried again itself
+            self.retriable = ""
         if not call["arguments"] and self._message is not None:
             for part in self._message.parts:
                 if getattr(part, "id", None) == item.call_id:

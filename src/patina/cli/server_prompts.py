@@ -196,7 +196,12 @@ async def _asked(
         about += f"  such as {', '.join(map(safe_line, fitting[:HINTS]))}{more}\n"
     sys.stderr.write(f"{about}")
     while True:
-        line = await person.ask(f"{safe_line(argument.name)}: ", fresh=False)
+        line = ""
+        try:
+            line = await person.ask(f"{safe_line(argument.name)}: ", fresh=False)
+        finally:
+            if not line:  # Ctrl+C or Ctrl+D left the cursor behind the question
+                sys.stderr.write("\n")
         if not line:
             raise UsageFault(f"The prompt {info.name} was not run: it needs {argument.name}.")
         if line.strip():

@@ -15,13 +15,13 @@ from patina.assembly.app import App
 from patina.cli.asking import Asking
 from patina.cli.context import Context
 from patina.cli.errors import show_failure
-from patina.cli.output import print_listing
 from patina.cli.prompt import Prompt
 from patina.cli.sinks import TextSink
 from patina.cli.talk_changes import Changes
 from patina.cli.talk_complete import Completer
 from patina.cli.talk_mcp import McpCommands
 from patina.cli.talk_servers import ServerNews
+from patina.cli.talk_tools import ToolCommands
 from patina.model.chat import ModelRef
 from patina.model.faults import EXIT_OK, Fault, UsageFault
 from patina.model.items import Leaf
@@ -35,14 +35,16 @@ from patina.views.terminal_text import safe_line, safe_text
 HELP: Final = """\
 /help       this list
 /model      the model in use; /model PROVIDER/MODEL changes it
-/tools      the tools that are offered
+/tools      the tools, which are on, and what they cost; /tools on NAME … and
+            /tools off NAME … turn servers, tools (SERVER.TOOL) or globs on and off here
 /mcp        the MCP servers and how they are; /mcp restart SERVER starts one afresh;
             /mcp tools, resources or prompts SERVER asks it what it offers
 /attach     FILE, or SERVER URI: goes with the next message; /detach drops what was attached
 /SERVER:PROMPT KEY=VALUE …   send what a server's prompt says; Tab completes it
 /new        begin another conversation
 /summarise  have the older messages summarised; the model gets that in their place
-/retry      have the newest message answered after a failure
+/retry      have the newest message answered after a failure; /retry call runs the newest
+            tool call again that failed of something that may pass
 /regenerate have the newest message answered anew, as another branch; a model may follow
 /edit TEXT  say the newest message anew, as another branch
 /branches   the branches of this conversation; /branch N goes on with one
@@ -81,6 +83,7 @@ class Talk:
         self._changes = Changes(portal, app, self._tell)
         self._news = news
         self._mcp = McpCommands(app, self._run_async, self._tell, debug=run.debug_mcp)
+        self._tools = ToolCommands(portal, app, self._run_async, self._tell)
         self._code = EXIT_OK
         self._terminal = sys.stdin.isatty() and sys.stdout.isatty()
         self._armed = False  # whether Ctrl+C may interrupt what runs; it waits for that otherwise
@@ -155,13 +158,13 @@ class Talk:
         commands: dict[str, Callable[[str], None]] = {
             "/help": lambda _: self._help(),
             "/model": self._change_model,
-            "/tools": lambda _: self._tools(),
+            "/tools": lambda words: self._tools.command(self._session, words),
             "/mcp": self._mcp.command,
             "/attach": self._mcp.attach,
             "/detach": lambda _: self._mcp.detach(),
             "/new": lambda _: self._new(),
             "/summarise": lambda _: self._again(Asking.summarise),
-            "/retry": lambda _: self._again(Asking.retry),
+            "/retry": self._retry,
             "/regenerate": self._regenerate,
             "/edit": self._edit,
             "/branches": lambda _: self._changes.list_branches(self._begun()),
@@ -270,6 +273,7 @@ class Talk:
             attached=self._mcp.attached,
             session=self._session,
             model=self._model,
+            tools=None if self._session else self._tools.chosen,
             parent=parent,
         )
         asking = self._asking(prompt)
@@ -297,6 +301,15 @@ class Talk:
         """Do something with the conversation that needs no message."""
         asking = self._asking(Prompt(text="", session=self._begun(), model=self._model))
         self._finish(asking, self._portal.start_task_soon(work, asking))
+
+    def _retry(self, what: str) -> None:
+        if what not in ("", "call"):
+            raise UsageFault(f"/retry does not know {what}.", hint="There is /retry call.")
+        if not what:
+            self._again(Asking.retry)
+            return
+        failed = self._tools.failed_call(self._begun())
+        self._again(partial(Asking.retry_call, result_id=failed))
 
     def _regenerate(self, model: str) -> None:
         if model:
@@ -329,7 +342,9 @@ class Talk:
         if result.provider:  # the turn began: the conversation is there and keeps its model
             self._session = result.session_id
             self._current = self._model or f"{result.provider}/{result.model}"
-            self._model = None
+            self._model = self._tools.chosen = None
+        if result.retriable:
+            self._tell(f"(/retry call runs {result.retriable} again.)")
 
     def _wait(self, future: "Future[T]", interrupt: Callable[[], object]) -> T:
         presses = 0
@@ -367,23 +382,8 @@ class Talk:
         effort = f":{model.effort}" if model.effort else ""
         self._tell(f"Model: {model}{effort}")
 
-    def _tools(self) -> None:
-        from concurrent.futures import CancelledError
-
-        try:
-            tools = self._run_async(self._app.tools.list, None)
-        except CancelledError:
-            self._tell("")
-            return
-        found = [{"name": tool.name, "description": tool.description} for tool in tools]
-        columns = {"name": "TOOL", "description": "WHAT IT SAYS IT DOES"}
-        print_listing(found, columns, as_json=False, empty="No tools are offered.")
-        for status in self._portal.call(self._app.supervisor.status):
-            if status.text:
-                self._tell(f"{status.server}: {status.text}")
-
     def _new(self) -> None:
         self._tell_resume()
-        self._session = ""
+        self._session, self._tools.chosen = "", None
         self._model = self._model or self._current or None
         self._tell("A new conversation.")

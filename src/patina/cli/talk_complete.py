@@ -1,8 +1,12 @@
-"""What the Tab key completes in the plain chat: commands, prompts of servers, their arguments."""
+"""What the Tab key completes in the plain chat: commands, prompts of servers and their arguments,
+addresses of resources and the arguments of their templates.
+"""
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
+from urllib.parse import quote, unquote
 
 import anyio
 from anyio.from_thread import BlockingPortal
@@ -12,6 +16,9 @@ from patina.model.faults import Fault
 
 SECONDS: Final = 2.0  # that a person waits for the Tab key
 _LIBEDIT: Final = "libedit"
+# RFC 6570: expressions of one value, the second of which keeps what is reserved in an address.
+_VARIABLE: Final = re.compile(r"\{(\+?[\w.]+)\}")
+_RESERVED: Final = ":/?#[]@!$&'()*+,;="
 
 
 class Completer:
@@ -51,6 +58,8 @@ class Completer:
             prompts = await self._app.features.prompts(None) if text.startswith("/") else ()
             known = (*self._commands, *(f"/{one.server}:{one.name}" for one in prompts))
             return [f"{name} " for name in known if text.startswith("/") and name.startswith(text)]
+        if words[0] == "/attach":
+            return await self._attachable(words[1:], text)
         server, colon, name = words[0].removeprefix("/").partition(":")
         if not words[0].startswith("/") or not colon:
             return []
@@ -72,9 +81,45 @@ class Completer:
                 return [f"{one}=" for one in names if one.startswith(text)]
         return []
 
+    async def _attachable(self, before: Sequence[str], text: str) -> list[str]:
+        """Return names of servers, and after one the addresses that `text` may become."""
+        servers = self._app.supervisor.servers
+        if not before:
+            return [f"{server} " for server in servers if server.startswith(text)]
+        if len(before) > 1 or before[0] not in servers:
+            return []
+        server, features = before[0], self._app.features
+        resources = await features.resources((server,))
+        found = [one.uri for one in resources if one.uri.startswith(text)]
+        for one in await features.templates((server,)):
+            found += await self._filled_in(server, one.template, text)
+        return [uri for uri in dict.fromkeys(found) if uri.isprintable() and " " not in uri]
+
+    async def _filled_in(self, server: str, template: str, text: str) -> list[str]:
+        """Return what the address `text` may become by `template`, up to its next variable."""
+        pieces = _VARIABLE.split(template)
+        known: dict[str, str] = {}
+        done, rest = "", text
+        for literal, variable, after in zip(pieces[::2], pieces[1::2], pieces[2::2], strict=False):
+            if not rest.startswith(literal):
+                begun = literal.startswith(rest) and "{" not in literal
+                return [done + literal] if begun else []
+            done, rest = done + literal, rest[len(literal) :]
+            name = variable.removeprefix("+")
+            value, ended, _ = rest.partition(after) if after else (rest, "", "")
+            if not ended:
+                found = await self._app.features.complete(
+                    server, argument=name, value=unquote(rest), template=template, known=known
+                )
+                kept = _RESERVED if variable.startswith("+") else ""
+                return [done + quote(one, kept) for one in found.values]
+            known[name] = unquote(value)
+            done, rest = done + value, rest[len(value) :]
+        return []
+
 
 def _quoted(value: str) -> str:
-    from shlex import quote
+    import shlex
 
     printable = "".join(character for character in value if character.isprintable())
-    return quote(printable)
+    return shlex.quote(printable)

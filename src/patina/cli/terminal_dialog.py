@@ -129,7 +129,10 @@ class TerminalDialog:
             self._say(f"{fit.note.message} {fit.note.hint}".rstrip())
             return Answered(action="decline")
         with self._watchdog.paused():
-            return await self._answered(fit)
+            answered = await self._answered(fit)
+        if fit.kind == "url" and answered.action == "accept":
+            self._watchdog.visit()
+        return answered
 
     async def _answered(self, asked: Asked) -> Answered:
         if self._asked <= len(self._given.answers):

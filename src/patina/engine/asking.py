@@ -26,6 +26,7 @@ from patina.model.parts import ToolCall
 from patina.model.settings import PermissionRule
 from patina.model.tree import OpenCalls
 from patina.ports.permission import Allow, AskUser, Deny
+from patina.views.permission import effects_of
 
 STILL_OPEN = "The question is still open: answer it again."
 
@@ -197,7 +198,7 @@ class Asking:
             display_name=tool.display_name,
             options=options,
             reason=verdict.reason,
-            effects=_effects(tool),
+            effects=effects_of(tool),
             offers=offers,
         )
 
@@ -276,17 +277,6 @@ class Asking:
             if not isinstance(verdict, AskUser):
                 other.ruling = verdict
                 self._questions.release(other.ask.id)
-
-
-def _effects(tool: ToolInfo) -> tuple[str, ...]:
-    """Return what a tool's server says of it."""
-    reads = ("reads",) if tool.read_only else ("writes",) if tool.read_only is False else ()
-    destroys = tool.destructive is True and not tool.read_only
-    return (
-        *reads,
-        *(("destructive",) if destroys else ()),
-        *(("open_world",) if tool.open_world else ()),
-    )
 
 
 def _no_arguments(arguments: str) -> None:

@@ -176,7 +176,10 @@ class CallDialog:
                 self._forget(posed)
             finally:
                 await self._settle(posed, "withdrawn")  # by the server, where nobody answered
-        return posed.answer or Answered(action="cancel")
+        answered = posed.answer or Answered(action="cancel")
+        if asked.kind == "url" and answered.action == "accept":
+            self._watchdog.visit()
+        return answered
 
     async def _settle(self, posed: Posed, rule: str) -> None:
         """Record the answer to an open question; `rule` where no person gave one. Once only.

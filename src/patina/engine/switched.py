@@ -16,10 +16,11 @@ def is_on(tree: Tree, server: str, tool: str = "") -> bool:
     globs = tree.facts.get("tools")
     if globs is None:
         return True
-    return any(_covers(glob, server, tool) for glob in globs)
+    return any(covers(glob, server, tool) for glob in globs)
 
 
-def _covers(glob: str, server: str, tool: str) -> bool:
+def covers(glob: str, server: str, tool: str = "") -> bool:
+    """Whether one glob of the fact is that of a server's tool; without `tool`, of any it has."""
     if fnmatchcase(server, glob):
         return True
     of_server, dot, of_tool = glob.partition(".")

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 import anyio
 
+from patina.model.questions import VISIT_SECONDS
 from patina.ports.clock import Clock
 
 TASK_SECONDS: Final = 86_400.0
@@ -17,7 +18,7 @@ T = TypeVar("T")
 class Watchdog:
     """Bounds one call to `timeout` seconds, begun anew by `restart`, and to `most` in all.
 
-    The time inside `paused` does not count. While `follow` is on, whoever polls the task watches
+    The time inside `paused` does not count, and `visit` gives more. While `follow` is on, whoever polls the task watches
     over the call, and only a day is the bound.
     """
 
@@ -29,6 +30,7 @@ class Watchdog:
         self._pauses = 0
         self._paused_at = 0.0
         self._paused_for = 0.0
+        self._visit_until = -math.inf
         self._began = self._since = self._now()
         self._changed = anyio.Event()
         self.fired = False
@@ -37,6 +39,13 @@ class Watchdog:
     def restart(self) -> None:
         """Begin the time without a sign of life anew."""
         self._since = self._now()
+
+    def visit(self) -> None:
+        """Give the call `VISIT_SECONDS` at least: a person said yes to a page, and it waits for
+        the end of the visit, of which a server need not tell.
+        """
+        self._visit_until = self._now() + VISIT_SECONDS
+        self._wake()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -98,6 +107,10 @@ class Watchdog:
             self.bound = TASK_SECONDS
             return self._began + TASK_SECONDS - now
         quiet, whole = self._since + self._timeout - now, self._began + self._most - now
+        visit = self._visit_until - now
+        if visit >= min(quiet, whole):
+            self.bound = VISIT_SECONDS
+            return visit
         self.bound = self._timeout if quiet <= whole else self._most
         return min(quiet, whole)
 

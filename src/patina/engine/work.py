@@ -99,8 +99,9 @@ class Worker:
         if tree.head is None:
             written.append(head_of(self._services, self._recorder))
         system = command.system if command.system != tree.facts.get("system") else None
-        if system is not None or _name(model) != tree.fact("model"):
-            written.append(Meta(**keys(), system=system, model=_name(model)))
+        tools = command.tools
+        if system is not None or tools is not None or _name(model) != tree.fact("model"):
+            written.append(Meta(**keys(), system=system, model=_name(model), tools=tools))
         parent = None if command.parent == self._recorder.conversation else command.parent or LEAF
         for spoken in command.before:
             # Calls and thinking of another's making are none of this conversation's.

@@ -1,7 +1,8 @@
 """The calls in flight on a session, and which of them a message of the server belongs to.
 
 Import it late. Nothing in a server's question says which call it is asked for. Over HTTP it arrives
-on the stream of one; else it is taken for that of the newest (MCP 2025-11-25 has no other rule).
+on the stream of one; else it is taken for that of the newest that somebody listens to (MCP
+2025-11-25 has no other rule).
 """
 
 from collections.abc import Iterator
@@ -74,6 +75,7 @@ class Calls:
         if call is None:
             related = _related.get()
             call = self._by_request.get(related) if related is not None else None
-        if call is None and self._running:
-            call = self._running[-1]
+        if call is None:
+            heard = (one for one in reversed(self._running) if one.dialog is not None)
+            call = next(heard, None)
         return call.dialog if call is not None else None

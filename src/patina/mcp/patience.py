@@ -6,7 +6,14 @@ from typing import TypeVar
 
 import anyio
 
-from patina.model.questions import Answered, Asked, Sampled, Sampling, TaskState
+from patina.model.questions import (
+    VISIT_SECONDS,
+    Answered,
+    Asked,
+    Sampled,
+    Sampling,
+    TaskState,
+)
 from patina.ports.dialog import Dialog
 
 R = TypeVar("R")
@@ -22,6 +29,7 @@ class Patience:
         self.scope = anyio.CancelScope(deadline=anyio.current_time() + seconds)
         self._dialog = dialog
         self._people = 0
+        self._visit_until = 0.0
 
     def progress(self, done: float, total: float | None, text: str) -> None:
         """As `Dialog.progress`."""
@@ -35,7 +43,11 @@ class Patience:
     async def ask(self, asked: Asked) -> Answered:
         """As `Dialog.ask`."""
         with self._aside():
-            return await self._inner.ask(asked)
+            answered = await self._inner.ask(asked)
+        if asked.kind == "url" and answered.action == "accept":
+            self._visit_until = anyio.current_time() + VISIT_SECONDS
+            self._restart()
+        return answered
 
     async def sample(self, server: str, prompt: Sampling) -> Sampled:
         """As `Dialog.sample`."""
@@ -67,7 +79,7 @@ class Patience:
 
     def _restart(self) -> None:
         due = float("inf") if self._people else anyio.current_time() + self.seconds
-        self.scope.deadline = due
+        self.scope.deadline = max(due, self._visit_until)
 
     @property
     def _inner(self) -> Dialog:

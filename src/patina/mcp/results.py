@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from patina.mcp.hosting import PutBlob
+from patina.mcp.structured import says_all
 from patina.mcp.text import shortened, visible
 from patina.model.chat import ToolOutcome
 from patina.model.parts import File, Image, ResultPart, Text
@@ -48,10 +49,12 @@ async def parts_of(
     """Return content in its order: text as it is, pictures, sounds and other bytes in blobs.
 
     What a resource is goes before its content, and links become text that names them: nothing is
-    fetched. Structured content stands, as JSON, where no text does. Copies of a picture's or
-    sound's own base64 are taken out of both: a model would read them as words.
+    fetched. Structured content follows, as JSON, unless the texts say all of it. Copies of a
+    picture's or sound's own base64 are taken out of both: a model would read them as words.
     """
     copies = {block.data for block in blocks if block.type in ("image", "audio")}
+    resources = [block.resource for block in blocks if block.type == "resource"]
+    copies |= {blob for one in resources if (blob := getattr(one, "blob", ""))}
     copies = {copy for copy in copies if len(copy) >= _SHORTEST_COPY}
     parts: list[ResultPart] = []
     for block in blocks:
@@ -59,7 +62,8 @@ async def parts_of(
             parts.append(Text(_without(block.text, copies)))
         else:
             parts += await _block(block, put_blob)
-    if structured is not None and not any(block.type == "text" for block in blocks):
+    texts = [block.text for block in blocks if block.type == "text"]
+    if structured is not None and not says_all(texts, structured):
         parts.append(Text(_without(_json(structured), copies)))
     return tuple(parts)
 

@@ -25,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mcp import MCPError
 from patina.mcp.diagnosis import log_hint
+from patina.mcp.dispatching import readable
 from patina.mcp.failing import cause, fault, status_of, was_unsent
 from patina.mcp.task_session import (
     RELATED,
@@ -252,7 +253,8 @@ class _Wait:
         if not self._session.speaks_extension:
             return await self._older_result(words)
         if told.status == "completed":
-            return types.CallToolResult.model_validate(told.result, by_name=False)
+            result = readable(told.result or {}, modern=True)
+            return types.CallToolResult.model_validate(result, by_name=False)
         error = told.error or {}
         raise self._failed(words, str(error.get("message", "")), error.get("code"))
 

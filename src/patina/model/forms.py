@@ -41,7 +41,8 @@ _SECRET: Final = re.compile(
     r"\b(pass ?(words?|wd|phrase|code|wort)|pwd|kennwort|contraseña|senha|mot de passe|secrets?"
     r"|token|pin( code| number)?|cvv2?|cvc2?|otp|totp|credentials?"
     r"|(api|access|private|secret|signing|encryption|recovery|seed) ?(key|phrase|code)"
-    r"|security code|(credit|debit)? ?card number|one time (code|password))\b"
+    r"|(security|verification|authenticator|authentication|backup|mfa|2fa|one time) code"
+    r"|one time password|(credit|debit) card|card number|connection string|mnemonic)\b"
 )
 _WANTED: Final = re.compile(r"\b(enter|type|paste|provide|give|your|tell|supply)\b")
 _UNWANTED: Final = re.compile(r"\b(not|never|don t) (enter|type|paste|provide|give|tell|supply)\b")

@@ -5,12 +5,14 @@ user's answers a prompt of its own (MCP 2025-11-25 and 2026-07-28: elicitation, 
 of it happens without a person, or a rule that a person wrote.
 """
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 
 from patina.model.parts import Spoken
 from patina.model.usage import Usage
+
+VISIT_SECONDS: Final = 600.0  # that a call waits for the end of a visit to a page
 
 QuestionKind = Literal["form", "url", "sampling"]
 Action = Literal["accept", "decline", "cancel"]
@@ -42,8 +44,7 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A server's question. `text` is its words.
 
     `form` is the JSON Schema of the values it wants (`model.forms` reads it); `url` and `host` say
-    where a person is to go; `sampling` is the prompt. `until_done` completes, for a page, when the
-    server says that the visit came to its end.
+    where a person is to go; `sampling` is the prompt.
     """
 
     kind: QuestionKind

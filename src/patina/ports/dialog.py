@@ -8,7 +8,8 @@ from patina.model.questions import Answered, Asked, Sampled, Sampling, TaskState
 class Dialog(Protocol):
     """One call's way back to the conversation and the person that it is made for.
 
-    The time that a person takes does not count against the call. `progress` and `log` return at
+    The time that a person takes does not count against the call, nor for a while that of the visit
+    to a page that the person said yes to. `progress` and `log` return at
     once and may be called any number of times; what is too much is dropped.
     """
 

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from patina.model.items import Answer, Message, Note, Question, Result, Task, TreeItem
 from patina.model.parts import File, Image, Part, Text, text_of
+from patina.model.questions import Sampling
 from patina.model.tree import Tree
 from patina.views.tool_card import finished_text
 
@@ -89,12 +90,16 @@ def _result(item: Result) -> Row:
 
 
 def _question(item: Question, talks: _Talks) -> Row:
-    """Return what was asked and, below it, where to go or the values that were given."""
+    """Return what was asked and, below it, where to go, the values that were given, or the prompt
+    for a model as it was allowed.
+    """
     answer = talks.answers.get(item.id)
     unanswered = "cancel" if (item.message, item.call_id) in talks.ended else "open"
     lines = [item.asked.text, *([item.asked.url] if item.asked.url else [])]
     if answer is not None and item.asked.kind == "form":
         lines += [f"{name}: {_value(value)}" for name, value in answer.answered.content.items()]
+    if item.asked.sampling is not None:
+        lines += _prompt(item.asked.sampling, answer)
     return Row(
         item_id=item.id,
         kind="question",
@@ -103,6 +108,16 @@ def _question(item: Question, talks: _Talks) -> Row:
         name=item.display_name or item.server,
         state=unanswered if answer is None else answer.answered.action,
     )
+
+
+def _prompt(sampling: Sampling, answer: Answer | None) -> list[str]:
+    """Return what a model is asked, with the words that a person put in place of the server's."""
+    changed = {} if answer is None else answer.answered.content.get("messages")
+    changed = changed if isinstance(changed, dict) else {}
+    return [
+        f"{spoken.role}: {changed.get(str(number), text_of(spoken.parts))}"
+        for number, spoken in enumerate(sampling.messages)
+    ]
 
 
 def _value(value: object) -> str:

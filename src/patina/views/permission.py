@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from patina.model.chat import ToolInfo
 from patina.model.items import Ask, Choice
 from patina.model.settings import PermissionRule
 
@@ -116,6 +117,13 @@ def question_view(ask: Ask, together: Sequence[Ask] = ()) -> QuestionView:
 
 def _keys(ask: Ask, words: dict[Choice, tuple[str, str]]) -> tuple[Key, ...]:
     return tuple(Key(option, *words[option]) for option in ask.options if option in words)
+
+
+def effects_of(tool: ToolInfo) -> tuple[str, ...]:
+    """Return what a tool's server claims of it, as `Ask.effects`."""
+    reads = ("reads",) if tool.read_only else ("writes",) if tool.read_only is False else ()
+    destroys = ("destructive",) if tool.destructive and not tool.read_only else ()
+    return (*reads, *destroys, *(("open_world",) if tool.open_world else ()))
 
 
 def argument_lines(arguments: str) -> tuple[str, ...]:

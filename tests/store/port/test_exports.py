@@ -15,8 +15,20 @@ from hypothesis import strategies as st
 from tests.store.port.support import png
 
 from patina.model.ids import new_id
-from patina.model.items import AnyItem, Head, Hide, Message, Meta, Note, Result
-from patina.model.parts import Citation, File, Image, Text, Thinking, ToolCall
+from patina.model.items import (
+    Answer,
+    AnyItem,
+    Head,
+    Hide,
+    Message,
+    Meta,
+    Note,
+    Question,
+    Result,
+    Task,
+)
+from patina.model.parts import Citation, File, Image, Spoken, Text, Thinking, ToolCall
+from patina.model.questions import Answered, Asked, Sampling, TaskState
 from patina.model.tree import Tree
 from patina.model.usage import Cost, Usage
 from patina.store.exporting import html, markdown
@@ -24,6 +36,7 @@ from patina.store.exporting import json as as_json
 from patina.store.exporting.csv_cells import csv_text, safe_cell
 from patina.store.exporting.document import Document, document
 from patina.store.exporting.names import Names, name_key, safe_name
+from patina.views.conversation import rows
 
 BLOB = "ab" * 32
 HOSTILE = (
@@ -66,6 +79,27 @@ class Made:
             "message": self._last,
         }
         self.put(Result(**self.keys(), parent=self._last, call_id=call, parts=parts, **more))
+
+    def ask(self, call: str, asked: Asked, answered: Answered) -> None:
+        more: dict[str, Any] = {"message": self._last, "call_id": call}
+        question = Question(
+            **self.keys(),
+            parent=self._last,
+            server="files",
+            display_name="Files",
+            asked=asked,
+            **more,
+        )
+        self.put(question)
+        more.update(question=question.id, answered=answered)
+        self.put(Answer(**self.keys(), parent=question.id, **more))
+
+    def task(self, call: str, status: Any, text: str) -> None:
+        more: dict[str, Any] = {"message": self._last, "call_id": call}
+        state = TaskState(task_id="t1", status=status, text=text)
+        self.put(
+            Task(**self.keys(), parent=self._last, server="files", tool="read", state=state, **more)
+        )
 
     def facts(self, **facts: Any) -> None:
         self.items.append(Meta(**self.keys(), **facts))
@@ -146,6 +180,38 @@ def test_json_is_the_object_of_show_with_parts() -> None:
         "estimated": False,
     }
     assert (result["kind"], result["state"], result["call_id"]) == ("tool", "completed", "c1")
+
+
+def test_questions_of_servers_and_tasks_are_in_all() -> None:
+    made = Made()
+    made.say("assistant", ToolCall("c1", "files.read", "{}"))
+    asked = Asked(kind="form", text="Which\n```\nfile?", form={"type": "object"})
+    made.ask("c1", asked, Answered(action="accept", content={"path": "a.txt", "deep": True}))
+    made.task("c1", "completed", "All\n```\nread")
+    markup = markdown.render(made.read())
+    assert (
+        "## Question of Files, accept · 2026-11-21T10:00:03.000Z\n\n"
+        "````\nWhich\n```\nfile?\npath: a.txt\ndeep: yes\n````\n\n"
+        "## Task of files.read, completed · 2026-11-21T10:00:05.000Z\n\n"
+        "````\nAll\n```\nread\n````\n"
+    ) in markup
+    page = parsed(html.render(made.read(), {}))
+    assert "path: a.txt" in "".join(page.words)
+    shown = [(row.item_id, row.kind, row.text) for row in rows(Tree(made.items))]
+    assert shown == [(entry.item_id, entry.kind, entry.text) for entry in made.read().messages]
+
+
+def test_a_prompt_for_a_model_stands_as_it_was_allowed() -> None:
+    made = Made()
+    made.say("assistant", ToolCall("c1", "files.read", "{}"))
+    said = (Spoken(role="user", parts=(Text("theirs"),)), Spoken(role="user", parts=(Text("b"),)))
+    sampling = Sampling(messages=said, max_tokens=9, model="near/one")
+    asked = Asked(kind="sampling", text="It wants a model.", sampling=sampling)
+    for content in ({}, {"messages": {"0": "mine"}}, {"messages": "odd"}):
+        made.ask("c1", asked, Answered(action="accept", content=content))
+    texts = [entry.text for entry in made.read().messages if entry.kind == "question"]
+    theirs = "It wants a model.\nuser: theirs\nuser: b"
+    assert texts == [theirs, "It wants a model.\nuser: mine\nuser: b", theirs]
 
 
 def everything(made: Made, thinking: bool = True) -> Iterator[str]:
