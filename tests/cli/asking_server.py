@@ -1,6 +1,7 @@
 """An MCP server for tests, over stdio and of the handshake era, that asks, tells and changes.
 
-tools      form, page, sample: the raw answer of the person is the result; `two`: two forms;
+tools      form, page, sample: the raw answer of the person is the result, that of a page after
+           `stay` seconds; `two`: two forms;
            needs: fails unless its form is accepted; work: five steps of progress, with logs
 resources  test://text, test://binary, test://evil, test://several; each change of test://clock
            is told three times after it was subscribed to
@@ -11,6 +12,7 @@ import base64
 import itertools
 import json
 import sys
+import threading
 from typing import Any
 
 Json = dict[str, Any]
@@ -87,6 +89,7 @@ def call(params: Json) -> Json:
             "elicitation/create",
             {"mode": "url", "message": "Sign in", "url": url, "elicitationId": "e1"},
         )
+        threading.Event().wait(float(given.get("stay", 0)))  # for a sign-in on the page
     elif name == "sample":
         content = {"type": "text", "text": "say hello"}
         messages = [{"role": "user", "content": content}]

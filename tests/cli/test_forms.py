@@ -160,6 +160,16 @@ def test_a_page_is_opened_after_a_yes_only(tmp_path: Path) -> None:
     assert opened.read_text() == "https://pages.example/start?a=b\n"
 
 
+def test_a_page_may_take_longer_than_a_tool() -> None:
+    edited = patina("mcp", "edit", "asking", "--tool-timeout", "1")
+    assert edited.returncode == 0, edited.stderr
+    done = patina(*CALL, "page", "stay=2", "--answer", "{}")
+    assert (done.returncode, done.stderr.count("timed out")) == (0, 0), done.stderr
+    declined = patina(*CALL, "page", "stay=2", "--decline")
+    assert declined.returncode == 1
+    assert "asking.page timed out after 1s" in declined.stderr
+
+
 def test_over_ssh_a_page_is_only_named() -> None:
     with terminal(*CALL, "page", variables={"SSH_TTY": "/dev/pts/9", "BROWSER": ""}) as screen:
         screen.see("[C] Cancel")
@@ -263,6 +273,21 @@ def test_answers_that_do_not_fit(flags: tuple[str, ...], says: str) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ('{"max_tokens": "many"}', "got `str`"),
+        ('{"wrod": "a"}', "unknown field `wrod`"),
+        ('{"messages": {"7": "a"}}', "no message '7'"),
+    ],
+)
+def test_changes_of_a_prompt_that_do_not_fit(near: ModelServer, answer: str, says: str) -> None:
+    done = patina(*CALL, "sample", "--answer", answer)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stdout == ""
+
+
 # Progress
 
 
@@ -306,6 +331,9 @@ def test_nobody_is_there_in_ask(near: ModelServer) -> None:
     assert done.returncode == 0, done.stderr
     assert "The tool said: No word." in done.stdout
     assert "asking asks, and nobody is here to answer: Who are you?" in done.stderr
+    session = patina("sessions", "list").stdout.partition("\t")[0]
+    assert "── asking asks · cancel · " in patina("sessions", "show", session).stdout
+    assert "## Question of asking, cancel · " in patina("sessions", "export", session).stdout
     lines = patina("ask", "call asking__needs {}", "--approve", "all", "--events").stdout
     events = [json.loads(line) for line in lines.splitlines()]
     asked = next(event for event in events if event["type"] == "question.asked")

@@ -13,7 +13,7 @@ from subprocess import CompletedProcess
 
 import pytest
 from tests.cli.asking_server import BINARY, EVIL
-from tests.cli.conftest import EVERYTHING
+from tests.cli.conftest import EVERYTHING, transcripts
 from tests.cli.model_server import ModelServer, model_server
 from tests.cli.support import home, in_process, patina
 from tests.cli.terminal import CTRL_C, CTRL_D, terminal
@@ -114,9 +114,16 @@ def test_all_that_server_everything_offers(ev: str, run: Run) -> None:
     assert set(prompts) == {"simple-prompt", "args-prompt", "completable-prompt", "resource-prompt"}
     assert prompts["args-prompt"] == [
         {"name": "city", "description": "Name of the city", "required": True},
-        {"name": "state", "description": "Name of the state", "required": False},
+        {"name": "state", "description": "", "required": False},
     ]
     assert "args-prompt\tcity [state]\t" in run("mcp", "prompts", ev).stdout
+
+
+def test_a_call_gives_the_bytes_of_a_picture(ev: str, run: Run) -> None:
+    done = run("mcp", "call", ev, "get-tiny-image", "--json", "--approve", "all")
+    assert done.returncode == 0, done.stderr
+    (picture,) = [part for part in json.loads(done.stdout)["parts"] if part["type"] == "image"]
+    assert base64.b64decode(picture["data"]).startswith(b"\x89PNG")
 
 
 def test_resources_are_read(ev: str, run: Run, tmp_path: Path) -> None:
@@ -211,6 +218,13 @@ def test_server_everything_has_a_model_answer(ev: str, run: Run, with_model: Mod
         assert with_model.requests[-1][1].get(field, 20) == 20
 
 
+def sources() -> list[object]:
+    """The servers that stand in each message of the user."""
+    lines = [line for path in transcripts() for line in path.read_text().splitlines()]
+    messages = [one for one in map(json.loads, lines) if one["k"] == "msg"]
+    return [one.get("sources") for one in messages if one["role"] == "user"]
+
+
 # C-23
 def test_a_prompt_is_asked_with(ev: str, with_model: ModelServer) -> None:
     done = patina("ask", f"/{ev}:args-prompt city='New York' state=NY")
@@ -224,6 +238,7 @@ def test_a_prompt_is_asked_with(ev: str, with_model: ModelServer) -> None:
     asked = "".join(said(with_model))
     assert f'<resource server="ev" uri="{TEXT}">\nResource 1: This is a plaintext' in asked
     assert asked.endswith("What is this?")
+    assert sources() == [["ev"]] * 3
 
 
 # The small server
@@ -255,6 +270,10 @@ def test_bytes_go_to_pipes_and_files_and_never_to_a_terminal(asking: str, tmp_pa
     assert "is there already" in kept.stderr
     assert file.read_text() == "mine"
     assert patina(*read, "--force").returncode == 0
+    several = patina("mcp", "read", asking, "test://several", "-o", str(file), "--force")
+    assert several.returncode == 2
+    assert f"{file} is a file; a folder is needed." in several.stderr
+    assert file.read_text() == "a text\nof two lines"
     folder = tmp_path / "several"
     both = patina("mcp", "read", asking, "test://several", "-o", str(folder))
     assert both.returncode == 0, both.stderr
@@ -374,6 +393,7 @@ def test_prompts_resources_and_lists_in_a_chat(asking: str, with_model: ModelSer
         assert screen.end() == 0
     assert "a text\nof two lines" in said(with_model)[-1]
     assert said(with_model)[-1].endswith("say done")
+    assert sources()[-1] == ["asking"]
 
 
 # C-24

@@ -244,6 +244,21 @@ def test_rules_are_listed_with_what_they_decided(capsys: Capture) -> None:
     assert [(row["decided"], row["last"]) for row in rows] == [(2, calls.items[6].ts), (0, None)]
 
 
+def test_a_call_counts_once_as_it_was_decided_last(capsys: Capture) -> None:
+    calls = Calls()
+    message = calls.call("github.delete_repo")
+    late = Decision(
+        **calls.keys(), message=message, call_id="c1", choice="deny", rule=rule_name(DELETE)
+    )
+    calls.items.append(late)
+    calls.write()
+    report = told(capsys, "test", "deny")
+    assert report["calls"] == 1
+    assert [(one["decided"], one["rule"]) for one in report["changes"]] == [
+        ("deny", rule_name(DELETE))
+    ]
+
+
 SERVERS = ("github", "files", "web", "mail")
 TOOLS = {"search": ("reads",), "read": ("reads", "open_world"), "move": (), "delete_x": ("writes",)}
 

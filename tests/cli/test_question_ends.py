@@ -137,6 +137,34 @@ def test_calls_of_one_message_are_asked_together(near: ModelServer) -> None:
     assert [one["choice"] for one in decisions()] == ["deny", "allow_once", "allow_once"]
 
 
+def test_arguments_that_were_changed_stay_so_where_all_are_allowed(near: ModelServer) -> None:
+    with terminal("chat", variables={"EDITOR": "", "VISUAL": ""}) as screen:
+        screen.see(PROMPT)
+        screen.type(f"{THREE}\n")
+        screen.see(LAST)
+        screen.type("e")
+        screen.see("New arguments, JSON")
+        screen.type('{"text": "harmless"}\n')
+        screen.see("as you changed them")
+        screen.see(LAST)
+        screen.type("w")  # no rule about what was changed is offered
+        offers = screen.see("Number (Enter: back): ")
+        assert "Always allow demo.echo\r\n" in offers
+        assert "number 1" not in offers
+        screen.type("\n")
+        screen.see(LAST)
+        screen.type("l")
+        screen.see("[B] Back")
+        screen.type("l")
+        screen.see("The tool said: number 3")
+        screen.see(PROMPT)
+        screen.type(CTRL_D)
+        assert screen.end() == 0
+        assert "The tool said: number 1" not in screen.shown
+    changed = sorted(str(one.get("arguments", "")) for one in decisions())
+    assert changed == ["", "", '{"text":"harmless"}']
+
+
 def test_a_long_turn_asks_whether_to_go_on(near: ModelServer) -> None:
     text = (home() / "config.toml").read_text()
     (home() / "config.toml").write_text(text.replace("[chat]\n", "[chat]\nrounds = 1\n"))

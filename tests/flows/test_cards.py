@@ -73,7 +73,10 @@ def test_the_place_in_its_batch() -> None:
 
 @pytest.mark.parametrize(
     "char",
-    [*"\x1b\x00\x7f\x9b\u200b\u200e\u202e\u2066\ufeff\u3164\u034f\ufe00\xad\u2800", "\U000e0041"],
+    [
+        *"\x1b\x00\x7f\x9b\u200b\u200e\u202e\u2066\ufeff\u3164\u034f\ufe00\xad\u2800",
+        *"\u180b\u180d\u180f\ufe0f\U000e0041\U000e0101\U0001d173",
+    ],
 )
 def test_what_is_not_seen_is_shown(char: str) -> None:
     code = ord(char)
@@ -84,7 +87,9 @@ def test_what_is_not_seen_is_shown(char: str) -> None:
 
 
 def test_arguments_are_whole_and_cannot_draw_lines_of_their_own() -> None:
-    assert visible("schön 日本 🙂") == "schön 日本 🙂"
+    for seen in ("schön 日本 🙂", "❤\ufe0f 1\ufe0f\u20e3"):
+        assert visible(seen) == seen
+    assert visible("\ufe0fa❤\ufe0f\ufe0f") == "\\ufe0fa❤\ufe0f\\ufe0f"
     lines = argument_lines('{"a":"x\\ny\\u202e","b":[1,{"c":null}],"a":"last"}')
     assert "\n".join(lines) == (
         '{\n  "a": "last",\n  "b": [\n    1,\n    {\n      "c": null\n    }\n  ]\n}'

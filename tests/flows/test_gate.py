@@ -12,6 +12,7 @@ from patina.mcp.fake import FakeTools
 from patina.model import commands, events, items
 from patina.model.chat import ToolOutcome
 from patina.model.faults import ConfigFault, StoreFault
+from patina.model.ids import new_id
 from patina.model.parts import Text, text_of
 from patina.model.settings import PermissionRule, PermissionSettings, ServerSettings
 from patina.permission.gate import PolicyGate
@@ -332,6 +333,68 @@ async def test_a_rule_that_denies_by_now_beats_an_answer_from_before_a_restart()
         assert w.tools.calls == []
 
 
+@pytest.mark.parametrize("broken", ["", "config.toml line 3 is wrong."])
+@pytest.mark.parametrize("arguments", ["", '{"query":"z"}'])
+async def test_a_rule_that_denies_by_now_beats_an_answer(broken: str, arguments: str) -> None:
+    gate = PolicyGate(PermissionSettings())
+    async with world(ONE, says("ok"), tools=fake_tools(), gate=gate) as w:
+        conversation = w.send("go")
+        question = await w.until(events.PermissionAsked)
+        w.answer(question, "allow_once", arguments=arguments)
+        # Between the answer and the call, or while the question was open: no matter.
+        denies = PermissionSettings(rules=(PermissionRule(action="deny", tool="search"),))
+        now = {"broken": broken} if broken else {"settings": denies}
+        gate.policy = msgspec.structs.replace(gate.policy, **now)
+        await w.turn(conversation)
+        assert w.tools.calls == []
+        newest = [e.item for e in w.seen if isinstance(e, events.PermissionDecided)][-1]
+        assert newest.choice == "deny"
+        assert newest.rule.startswith("permissions")
+        assert newest.ask == question.item.id
+        assert told(w) == [newest.reason]
+
+
+async def test_what_a_rule_allowed_is_denied_by_one_that_came_while_another_call_was_asked() -> (
+    None
+):
+    gate = PolicyGate(PermissionSettings(rules=(PermissionRule(action="allow", tool="delete"),)))
+    both = calls(("c1", "github__delete", "{}"), ("c2", "github__search", '{"query":"a"}'))
+    async with world(both, says("ok"), tools=fake_tools(), gate=gate) as w:
+        conversation = w.send("go")
+        question = await w.until(events.PermissionAsked)
+        denies = PermissionSettings(rules=(PermissionRule(action="deny", tool="delete"),))
+        gate.policy = msgspec.structs.replace(gate.policy, settings=denies)
+        w.answer(question, "allow_once")
+        await w.turn(conversation)
+        assert w.tools.calls == [("github.search", {"query": "a"})]
+
+
+async def test_edited_arguments_are_judged_again_after_a_restart() -> None:
+    journal = MemoryJournal()
+    async with world(THREE, tools=fake_tools(), journal=journal) as w:
+        conversation = w.send("go")
+        first = (await asked(w, 3))[0]
+        w.answer(first, "allow_once", arguments='{"query":"secret"}')
+        await w.until(events.PermissionDecided)
+    deny = PermissionRule(action="deny", args={"query": "secret"})
+    gate = PolicyGate(PermissionSettings(rules=(deny, ALLOW)))
+    async with world(says("ok"), tools=fake_tools(), journal=journal, gate=gate) as w:
+        w.engine.submit(commands.OpenConversation(conversation=conversation))
+        await w.turn(conversation)
+        assert [arguments["query"] for _, arguments in w.tools.calls] == ["1", "2"]
+
+
+async def test_always_after_an_edit_writes_no_rule_about_what_was_changed() -> None:
+    rules = Rules()
+    async with world(ONE, says("ok"), tools=fake_tools(), gate=rules.gate, rules=rules) as w:
+        conversation = w.send("go")
+        question = await w.until(events.PermissionAsked)
+        w.answer(question, "allow_always", arguments='{"query":"b"}')
+        await w.turn(conversation)
+        assert question.item.offers[0].args
+        assert rules.written == [question.item.offers[1]]
+
+
 class FullAtAsk(MemoryJournal):
     """A journal that takes no decision about the call `c1`."""
 
@@ -375,6 +438,31 @@ async def test_the_gate_is_told_what_the_conversation_holds() -> None:
         await w.turn(conversation)
         held = [(case.private, case.untrusted) for case in gate.cases]
         assert held == [(False, False), (False, False), (True, False), (True, True)]
+
+
+async def test_what_the_user_put_in_of_servers_counts() -> None:
+    gate = Watching()
+    step = calls(("c1", "notes__list", "{}"))
+    servers = {"mail": ServerSettings(private=True), "web": ServerSettings(untrusted=True)}
+    async with world(
+        step, says("1"), step, says("2"), tools=two_servers(), gate=gate, servers=servers
+    ) as w:
+        conversation = new_id()
+        for sources in (("mail",), ("web",)):
+            message = commands.SendMessage(
+                conversation=conversation,
+                message_id=new_id(),
+                parts=(Text("what an attached resource says"),),
+                sources=sources,
+            )
+            w.engine.submit(message)
+            if sources == ("web",):
+                w.answer(await w.until(events.PermissionAsked), "deny")
+            await w.turn(conversation)
+        assert [(case.private, case.untrusted) for case in gate.cases] == [
+            (True, False),
+            (True, True),
+        ]
 
 
 @pytest.mark.parametrize(("untrusted", "held"), [(True, True), (False, False)])

@@ -111,6 +111,34 @@ async def test_progress_gives_a_call_time_anew_up_to_a_maximum() -> None:  # A-2
         assert (await w.turn(conversation)).stop_reason == "stop"
 
 
+async def test_a_person_who_went_to_a_page_has_time_to_come_back() -> None:
+    """The server has its answer at once and then waits for what happens on the page."""
+    held = Held()
+    accepted = anyio.Event()
+
+    async def signs_in(arguments: Mapping[str, Any], dialog: Dialog) -> str:
+        await dialog.ask(Asked(kind="url", text="Sign in.", url="https://example.org"))
+        accepted.set()
+        return await held.talk(arguments, dialog)
+
+    async with world(BOOK, says("ok"), tools=talking(signs_in), gate=ALLOW) as w:
+        w.send("go")
+        w.give(await w.until(events.QuestionAsked))
+        dialog = await held.begun()
+        await w.clock_has(1)
+        w.clock.advance(590)
+        dialog.progress(1, None, "")
+        await w.until(events.ToolProgress)
+        await w.clock_has(1)
+        w.clock.advance(29)
+        dialog.progress(2, None, "")
+        await w.until(events.ToolProgress)
+        await w.clock_has(1)
+        w.clock.advance(1)  # the visit is over, and so is the time of the whole call
+        finished = await w.until(events.ToolFinished)
+        assert finished.item.status == "timed_out"
+
+
 async def test_a_call_that_stops_telling_times_out_as_if_it_had_said_nothing() -> None:  # A-29
     held = Held()
     async with world(BOOK, says("ok"), tools=talking(held.talk), gate=ALLOW) as w:

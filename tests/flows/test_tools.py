@@ -163,7 +163,7 @@ async def test_a_tool_that_reports_an_error_has_failed() -> None:  # A-28
         assert text_of(finished.item.parts) == "no such repository"
 
 
-async def test_a_json_rpc_error_is_shown_and_told_to_the_model() -> None:
+async def test_a_json_rpc_error_is_shown_and_told_to_the_model() -> None:  # A-30 C-21
     async def search(arguments: Mapping[str, Any]) -> ToolOutcome:
         raise McpFault("github said: rate limited.", code="-32000")
 

@@ -97,6 +97,7 @@ class Shop:
         self.prompts: tuple[str, ...] = ("greet",)
         self.seen: list[Any] = []
         self.subscribed: list[str] = []
+        self.reads: list[str] = []
         self.lists = 0
         self.roots_changed = 0
         self.visited = False
@@ -188,6 +189,10 @@ class Shop:
             context, params, types.ElicitRequestFormParams(message="Which?", requested_schema=FORM)
         )
 
+    async def tool_asks_later(self, context: Context, params: types.CallToolRequestParams) -> Any:
+        await self.held.wait()
+        return await self.tool_form(context, params)
+
     async def tool_page(self, context: Context, params: types.CallToolRequestParams) -> Any:
         number = None if context.protocol_version == NEWER else "n-1"
         page = types.ElicitRequestURLParams(message="Sign in", url=PAGE, elicitation_id=number)
@@ -268,6 +273,7 @@ class Shop:
         return types.ListResourceTemplatesResult(resource_templates=[template])
 
     async def _read(self, context: Context, params: types.ReadResourceRequestParams) -> Any:
+        self.reads.append(params.uri)
         if params.uri == "demo://asks":
             asked = types.ElicitRequestFormParams(message="Which?", requested_schema=FORM)
             request = types.ElicitRequest(params=asked)
@@ -302,6 +308,8 @@ class Shop:
         return types.EmptyResult()
 
     async def _list_prompts(self, context: Context, params: Any) -> Any:
+        if not self.prompts:
+            raise MCPError(types.INTERNAL_ERROR, "The database of prompts is away")
         argument = types.PromptArgument(name="name", description="Who", required=True)
         return types.ListPromptsResult(
             prompts=[types.Prompt(name=name, arguments=[argument]) for name in self.prompts]

@@ -11,6 +11,7 @@ from tests.mcp.servers.http_sdk import running
 from tests.mcp.shop import ERAS, FORM, NEWER, OLDER, PAGE, Person, Shop
 
 from patina.mcp.asking import sampled_result
+from patina.mcp.features import ServerFeatures
 from patina.mcp.toolset import Toolset
 from patina.model.faults import LimitFault, McpFault, PermissionFault
 from patina.model.parts import CallResult, Image, Spoken, Text, ToolCall, text_of
@@ -264,6 +265,26 @@ async def test_a_person_may_say_that_the_visit_is_done(house: House) -> None:
                 await said(tools, "gated", person)
         with pytest.raises(McpFault, match=r"has to be visited first, https://login\.example"):
             await said(tools, "gated", None)
+
+
+async def test_a_question_goes_to_the_call_that_somebody_listens_to(house: House) -> None:
+    """Over stdio nothing says which call is asked for: a reading that nobody attends is not it."""
+    shop = Shop()
+    async with shop.supervisor(house, OLDER) as supervisor:
+        tools = Toolset(supervisor)
+        features = ServerFeatures(supervisor, tools, lambda _: {})
+        person = Person()
+        asks = await tool_of(tools, "s.asks_later")
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(tools.call, asks, {}, person)
+                await until(lambda: bool(shop.seen))
+                tasks.start_soon(features.read, "s", "demo://slow")
+                await until(lambda: shop.reads == ["demo://slow"])
+                shop.held.set()
+                await until(lambda: bool(person.asked))
+                tasks.cancel_scope.cancel()
+        assert person.asked == [Asked(kind="form", text="Which?", form=FORM)]
 
 
 async def test_over_http_each_question_goes_to_its_own_call(house: House) -> None:

@@ -7,6 +7,7 @@ import anyio
 import pytest
 from mcp.shared.subscriptions import PromptsListChanged, ResourcesListChanged, ResourceUpdated
 from tests.mcp.house import House, until
+from tests.mcp.servers.http_sdk import running
 from tests.mcp.shop import ERAS, NEWER, OLDER, Person, Shop
 
 from patina.mcp.features import ServerFeatures
@@ -282,6 +283,29 @@ async def test_one_wrong_entry_costs_no_other(house: House) -> None:
         assert [info.tool for info in await Toolset(supervisor).list(None)] == ["good"]
     log = house.log("s")
     assert "one of its tools is not as the protocol demands: inputSchema of 'bad'" in log
+
+
+@ERAS
+async def test_one_list_that_cannot_be_had_costs_no_other(house: House, era: str) -> None:
+    shop = Shop()
+    shop.prompts = ()
+    with running(shop.server().streamable_http_app()) as origin:
+        settings = ServerSettings(
+            transport="streamable-http", url=f"{origin}/mcp", protocol_version=era
+        )
+        async with house.supervisor({"s": settings}) as supervisor:
+            features = features_of(supervisor)
+            assert await features.prompts(NAMED) == ()
+            uris = [resource.uri for resource in await features.resources(NAMED)]
+            assert uris == ["demo://one", "demo://two"]
+            log = house.log("s")
+            assert "one of its lists cannot be had: The database of prompts is away" in log
+            shop.prompts = ("greet",)
+            assert len(await features.prompts(NAMED, refresh=True)) == 1
+            shop.prompts = ()
+            shop.resources["demo://three"] = "third"
+            assert len(await features.resources(NAMED, refresh=True)) == 3
+            assert [prompt.name for prompt in await features.prompts(NAMED)] == ["greet"]
 
 
 async def test_costs(house: House) -> None:

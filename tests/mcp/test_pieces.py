@@ -7,17 +7,23 @@ import sys
 import time
 from typing import Any
 
+import anyio
 import mcp_types as types
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.mcp.shop import Person
 
+from patina.mcp.dispatching import readable
+from patina.mcp.frames import decode
+from patina.mcp.patience import Patience
 from patina.mcp.results import LARGEST_IMAGE, outcome_of
 from patina.mcp.schema import Checker
 from patina.mcp.text import visible
 from patina.mcp.transports import inprocess
 from patina.model.faults import McpFault
 from patina.model.parts import File, Image, ResultPart, Text
+from patina.model.questions import VISIT_SECONDS, Answered, Asked
 
 pytestmark = pytest.mark.anyio
 
@@ -236,3 +242,79 @@ def test_demo_server_speaks_the_protocol_and_survives_nonsense() -> None:
     assert by_id[7]["error"]["code"] == -32600
     assert by_id[8]["result"] == {}
     assert len([answer for answer in answers if answer["id"] is None]) == 3
+
+
+@pytest.mark.parametrize(
+    ("texts", "structured", "expected"),
+    [
+        (['{\n "a": [1, "\\u00fc"]}'], {"a": [1, "ü"]}, True),
+        (["1", "2"], {"result": [1, 2]}, True),
+        (['{"a": 1}', '{"a": 2}'], {"result": [{"a": 1}, {"a": 2}]}, True),
+        (["some\nwords"], {"result": "some\nwords"}, True),
+        (["Chicago: 3.5 degrees, 1,200 m, sunny: true"], {"t": 3.5, "h": 1200, "s": True}, True),
+        (["Nothing to add."], {"more": None, "rows": []}, True),
+        (["Found 3 rows."], {"rows": 3, "names": ["Ada"]}, False),
+        (["Found 13 rows."], {"rows": 3}, False),
+        (["Done."], {"done": False}, False),
+        (["x" * 70_000 + " Ada"], {"name": "Ada"}, False),
+        ([" ".join(map(str, range(300)))], {"numbers": list(range(300))}, False),
+        ([], {"a": 1}, False),
+    ],
+)
+async def test_structured_content_is_lost_to_no_sentence(
+    texts: list[str], structured: dict[str, Any], expected: bool
+) -> None:
+    parts, _ = await parts_of(
+        *({"type": "text", "text": one} for one in texts), structured=structured
+    )
+    told = tuple(Text(one) for one in texts)
+    assert parts[: len(told)] == told
+    rest = [json.loads(part.text) for part in parts[len(told) :] if isinstance(part, Text)]
+    assert rest == ([] if expected else [structured])
+
+
+async def test_bytes_of_a_resource_do_not_stand_in_words_too() -> None:
+    resource = {"uri": "demo://a.png", "blob": inprocess.PIXEL, "mimeType": "image/png"}
+    parts, _ = await parts_of(
+        {"type": "resource", "resource": resource}, structured={"shot": inprocess.PIXEL}
+    )
+    assert parts[2] == Text('{"shot":"[the bytes beside it]"}')
+
+
+def test_one_wrong_block_costs_no_other() -> None:
+    fine = {"type": "text", "text": "fine"}
+    content: list[object] = [fine, {"type": "smell", "data": "x"}, {"type": "text"}, 7]
+    told = readable({"content": content, "structuredContent": [1], "isError": True}, modern=False)
+    texts = ['{"type":"smell","data":"x"}', '{"type":"text"}', "7", "[1]"]
+    assert told == {
+        "content": [fine, *({"type": "text", "text": text} for text in texts)],
+        "isError": True,
+    }
+    newer = {"content": [fine], "structuredContent": [1]}
+    assert readable(newer, modern=True) == newer
+    assert readable({"content": "none"}, modern=False) == {"content": "none"}
+
+
+@given(
+    st.text(st.characters(min_codepoint=0xD700, max_codepoint=0xE010) | st.sampled_from('\\u"d😀'))
+)
+def test_half_a_pair_of_surrogates_costs_no_other_character(text: str) -> None:
+    """JavaScript writes what it cut in two as an escape, which is JSON and no Unicode."""
+    line = json.dumps({"jsonrpc": "2.0", "method": text}).encode()
+    message = decode(line)
+    assert message is not None
+    whole = json.loads(json.dumps(text))  # halves that meet are a pair
+    expected = "".join("\ufffd" if "\ud800" <= one <= "\udfff" else one for one in whole)
+    assert getattr(message.message, "method", None) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "action", "longer"),
+    [("url", "accept", True), ("url", "decline", False), ("form", "accept", False)],
+)
+async def test_a_visit_to_a_page_has_time(kind: Any, action: Any, longer: bool) -> None:
+    patience = Patience(Person(Answered(action=action)), 5)
+    await patience.ask(Asked(kind=kind, text="", url="https://example.org"))
+    patience.progress(1, None, "")
+    left = patience.scope.deadline - anyio.current_time()
+    assert left == pytest.approx(VISIT_SECONDS if longer else 5, abs=2)

@@ -1,6 +1,7 @@
 """The gate is a pure function; its precedence is the table of `precedence.txt`."""
 
 import itertools
+import shlex
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.permission.cases import TODAY, TOOLS, Row, table
 from patina.model.faults import UsageFault
 from patina.model.rules import named_rule, rule_id, rule_name
 from patina.model.settings import PermissionRule, PermissionSettings
-from patina.permission.approvals import Approvals, parse_approvals
+from patina.permission.approvals import Approvals, flag_for, parse_approvals
 from patina.permission.gate import ALWAYS, FLOW, SESSION, Policy, PolicyGate, decide
 from patina.permission.matching import matches
 from patina.permission.offers import offers
@@ -273,6 +274,35 @@ def test_deep_and_large_arguments_are_no_way_around() -> None:
     assert isinstance(decide(policy(denied), case("move", {"to": deep})), Deny)
     huge = {"to": 10**40}
     assert isinstance(decide(policy(rule("deny", args={"to": "1*"})), case("move", huge)), Deny)
+
+
+def test_a_number_is_the_same_however_it_is_written() -> None:
+    denied = policy(rule("deny", args={"port": "22"}))
+    for port in (22, 22.0, 2.2e1, "22", [22.0], {"is": 22.0}):
+        assert isinstance(decide(denied, case("move", {"port": port})), Deny), port
+    for port in (22.5, 220.0, 1e400):
+        assert isinstance(decide(denied, case("move", {"port": port})), AskUser), port
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [
+        ("github.search", "--approve github.search"),
+        ("a.b c", "--approve 'a.b c'"),
+        ("a.b; rm -rf ~", "--approve 'a.b; rm -rf ~'"),
+        # No flag means these, or these alone.
+        ("a.b,all", ""),
+        ("a.b,start:c", ""),
+        ("a.b ", ""),
+        ("a.\u202eb", ""),
+        ("a.b\nc", ""),
+    ],
+)
+def test_a_name_gets_the_flag_that_allows_it_and_nothing_else(name: str, flag: str) -> None:
+    assert flag_for(name) == flag
+    if flag:
+        value = shlex.split(flag)[1]
+        assert parse_approvals(value) == Approvals(tools=frozenset({name}))
 
 
 @pytest.mark.parametrize("text", ["yes", "all,deny", "search", "start:", "all,,nobody", "."])

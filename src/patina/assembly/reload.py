@@ -77,7 +77,9 @@ class ConfigurationFollower:
             _log.warning("the configuration was not read again: %s", fault)
             readable = await self._rules.read_again()
             kept = "" if readable else "No tool runs until the rules about tools can be read. "
-            words = f"{fault} {kept}What was configured before stays in use. {fault.failure.hint}"
+            wrong = str(fault).removesuffix(".")
+            kept += "What was configured before stays in use."
+            words = f"{wrong}. {kept} {fault.failure.hint}"
             self._notify(ServerNotice(server="", level="warning", text=words.rstrip()))
             return
         _log.info("the configuration was read again")

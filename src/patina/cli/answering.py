@@ -105,7 +105,7 @@ class Answering:
                     ask_id=one.id,
                     choice=said.choice,
                     reason=said.reason,
-                    arguments=said.arguments,
+                    arguments=said.arguments if one.id == ask.id else "",
                     rule=said.rule,
                 )
             )
@@ -168,10 +168,14 @@ def _nobody(ask: Ask) -> Failure:
         words = f"{ask.reason} Nobody is here to say whether it may.".strip()
         hint = "chat.rounds in config.toml says after how many replies it asks."
         return PermissionFault(words, hint=hint).failure
+    from patina.permission.approvals import flag_for
+
     name = f"{ask.server}.{ask.tool}"
+    flag = flag_for(name)
+    allow = f"Allow it with {flag}, or let" if flag else "Answer at a terminal, or let"
     return PermissionFault(
         f"{name} needs an answer and nobody is here to give one.",
-        hint=f"Allow it with --approve {name}, or let the model go on with --approve deny.",
+        hint=f"{allow} the model go on with --approve deny.",
     ).failure
 
 

@@ -201,6 +201,7 @@ class Asking:
             message_id=new_id(),
             parts=said.parts,
             before=said.before,
+            sources=said.sources,
             model=self._prompt.model,
             system=self._prompt.system,
             tools=self._prompt.tools,

@@ -129,6 +129,10 @@ def write(path: Path, rendered: Rendered, force: bool) -> None:
                 # Named by their content: another of the name is a damaged copy.
                 _write_file(beside, content, force=True)
     except FileExistsError as error:
+        if path.parent.exists() and not path.parent.is_dir():
+            raise UsageFault(
+                f"{path.parent} is a file; a folder is needed.", hint="Choose another place."
+            ) from error
         raise UsageFault(
             f"{path} is there already.", hint="Choose another place, or replace it with --force."
         ) from error

@@ -11,6 +11,7 @@ import msgspec
 from patina.assembly.app import App
 from patina.cli.consent import need_start
 from patina.cli.output import print_json
+from patina.cli.resource_output import with_bytes
 from patina.cli.signals import Signals
 from patina.cli.terminal_dialog import NOTHING_GIVEN, Given, TerminalDialog, attended
 from patina.cli.tty import Person
@@ -76,7 +77,8 @@ async def call_tool(
 
     outcome = await attended(app, server, info.name, call, given=given, signals=signals)
     if as_json:
-        _print_object(info, arguments, outcome, int((time.monotonic() - began) * 1000))
+        took = int((time.monotonic() - began) * 1000)
+        _print_object(info, arguments, outcome, await with_bytes(outcome.parts, app.journal), took)
     else:
         _print(info, outcome)
     if not outcome.is_error:
@@ -85,7 +87,11 @@ async def call_tool(
 
 
 def _print_object(
-    info: ToolInfo, arguments: Mapping[str, Any], outcome: ToolOutcome, duration_ms: int
+    info: ToolInfo,
+    arguments: Mapping[str, Any],
+    outcome: ToolOutcome,
+    parts: list[dict[str, Any]],
+    duration_ms: int,
 ) -> None:
     said = text_of(outcome.parts)
     failed = {"kind": "mcp", "message": finished_text(info.name, "failed"), "hint": said}
@@ -97,7 +103,7 @@ def _print_object(
             "status": "failed" if outcome.is_error else "completed",
             "duration_ms": duration_ms,
             "result_text": said,
-            "parts": outcome.parts,
+            "parts": parts,
             "error": failed if outcome.is_error else None,
         }
     )
@@ -167,9 +173,12 @@ async def _allow(
         return arguments
     person = Person()
     if not person.present:
+        from patina.permission.approvals import flag_for
+
+        flag = flag_for(info.name)
         raise PermissionFault(
             f"{info.name} needs an answer and nobody is here to give one.",
-            hint=f"Allow it with --approve {info.name}.",
+            hint=f"Allow it with {flag}." if flag else "Answer at a terminal.",
         )
     from patina.cli.question import PermissionQuestion
     from patina.views.permission import effects_of

@@ -44,6 +44,7 @@ def _calls(
 ) -> Iterator[Past]:
     calls: dict[tuple[str, str], ToolCall] = {}
     asks: dict[str, Ask] = {}
+    found: dict[tuple[str, str], Past] = {}  # what was decided last counts
     for item in items:
         if isinstance(item, Message):
             parts = (part for part in item.parts if isinstance(part, ToolCall))
@@ -55,7 +56,7 @@ def _calls(
             arguments = _arguments(call) if call is not None else None
             if call is None or arguments is None:
                 continue  # a question that is about no call, or what no tool could be given
-            yield Past(
+            found[item.message, item.call_id] = Past(
                 conversation=conversation,
                 item=item.message,
                 ts=item.ts,
@@ -64,6 +65,7 @@ def _calls(
                 choice=item.choice,
                 rule=item.rule,
             )
+    yield from found.values()
 
 
 def _arguments(call: ToolCall) -> dict[str, Any] | None:

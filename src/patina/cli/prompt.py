@@ -17,7 +17,8 @@ class Prompt(Struct, frozen=True, kw_only=True):
 
     `slash` are the words that were typed, where the first begins with a slash: the prompt of a
     server perhaps, which then takes the place of `text`, after what was `piped`; without `text`
-    it must be one. `resources` are servers and addresses to read, `attached` is what was read.
+    it must be one. `resources` are servers and addresses to read, `attached` is what was read,
+    `sources` the servers that it was read from.
     """
 
     text: str
@@ -27,6 +28,7 @@ class Prompt(Struct, frozen=True, kw_only=True):
     files: tuple[Path, ...] = ()
     resources: tuple[tuple[str, str], ...] = ()
     attached: tuple[Part, ...] = ()
+    sources: tuple[str, ...] = ()
     session: str = ""
     last: bool = False
     fork: str = ""
@@ -42,6 +44,7 @@ class Said(Struct, frozen=True):
 
     before: tuple[Spoken, ...]
     parts: tuple[Part, ...]
+    sources: tuple[str, ...] = ()
 
 
 async def said_by(app: App, prompt: Prompt, signals: Signals) -> Said:
@@ -53,11 +56,17 @@ async def said_by(app: App, prompt: Prompt, signals: Signals) -> Said:
         for server, uri in prompt.resources:
             parts += await read_parts(app, server, uri, signals)
     parts += prompt.attached
+    sources = (*prompt.sources, *(server for server, _ in prompt.resources))
     if prompt.slash:
         from patina.cli.server_prompts import run_slash
 
         said = await run_slash(app, prompt.slash, signals, must=not prompt.text)
         if said is not None:
             piped = [Text(prompt.piped)] if prompt.piped else []
-            return Said(said.before, (*parts, *piped, *said.parts))
-    return Said((), (*parts, Text(prompt.text)))
+            sources += said.sources
+            return Said(said.before, (*parts, *piped, *said.parts), _once(sources))
+    return Said((), (*parts, Text(prompt.text)), _once(sources))
+
+
+def _once(servers: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(servers))

@@ -32,7 +32,7 @@ class Batch(Struct, frozen=True):
 
 class Said(Struct, frozen=True, kw_only=True):
     """A person's answer, as `commands.AnswerPermission` has it. `every`: to all open questions of
-    the batch.
+    the batch; `arguments` are those of the one that was shown.
     """
 
     choice: Choice
@@ -79,7 +79,7 @@ class PermissionQuestion:
                 say(self._inspected(ask, edited))
             elif key == "l":
                 if await self._allows_all(ask, batch().open):
-                    return Said(choice="allow_once", every=True)
+                    return Said(choice="allow_once", arguments=edited, every=True)
             else:
                 said = await self._said(ask, key, edited)
                 if said is not None:
@@ -90,7 +90,9 @@ class PermissionQuestion:
         view = question_view(ask)
         choice = view.choice_of(key) or "deny"
         if choice == "allow_always":
-            rule = await rule_of(self._person, view.offers, self._app.clock.now()[:10])
+            # A rule about the very arguments that were not good enough is none to keep.
+            offers = [one for one in view.offers if not (edited and one.rule.args)]
+            rule = await rule_of(self._person, offers, self._app.clock.now()[:10])
             return None if rule is None else Said(choice=choice, arguments=edited, rule=rule)
         if choice == "deny":
             if key == "esc" or not view.tool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from patina.assembly.app import App
 from patina.cli.consent import need_start
@@ -145,7 +146,7 @@ async def run_slash(
         if await find_prompt(app, slash.server, slash.prompt) is None:
             return None
     said = await run_prompt(app, slash.server, slash.prompt, _values(slash), signals=signals)
-    return as_message(said)
+    return replace(as_message(said), sources=(slash.server,))
 
 
 def as_message(messages: Sequence[Spoken]) -> Said:

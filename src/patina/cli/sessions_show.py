@@ -195,6 +195,7 @@ def _newest(shown: list[Row], messages: int) -> list[Row]:
 
 def _text(row: Row, *, bold: bool, found: bool) -> str:
     name = row.name or ("you" if row.kind == "user" else row.kind)
+    name = {"question": f"{name} asks", "task": f"task of {name}"}.get(row.kind, name)
     state = "" if row.kind in ("user", "assistant") else f" · {row.state}"
     cut = " · partial" if row.partial else ""
     mark = "▶ " if found else ""

@@ -83,9 +83,11 @@ class Talk:
         self._changes = Changes(portal, app, self._tell)
         self._news = news
         self._mcp = McpCommands(app, self._run_async, self._tell, debug=run.debug_mcp)
-        self._tools = ToolCommands(portal, app, self._run_async, self._tell)
         self._code = EXIT_OK
         self._terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        self._tools = ToolCommands(
+            portal, app, self._run_async, self._tell, terminal=self._terminal
+        )
         self._armed = False  # whether Ctrl+C may interrupt what runs; it waits for that otherwise
         self._pressed = False
         if self._terminal:
@@ -271,6 +273,7 @@ class Talk:
             text=text,
             slash=(slash,) if slash else (),
             attached=self._mcp.attached,
+            sources=self._mcp.sources,
             session=self._session,
             model=self._model,
             tools=None if self._session else self._tools.chosen,

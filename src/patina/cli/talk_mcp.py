@@ -30,6 +30,7 @@ class McpCommands:
 
     def __init__(self, app: App, run: Run, tell: Callable[[str], None], *, debug: bool) -> None:
         self.attached: tuple[Part, ...] = ()
+        self.sources: tuple[str, ...] = ()  # the servers that it was read from
         self._names: list[str] = []  # of what is attached
         self._app = app
         self._run = run
@@ -67,7 +68,7 @@ class McpCommands:
 
     def detach(self) -> None:
         """Let nothing go with the next message."""
-        self.attached, self._names = (), []
+        self.attached, self.sources, self._names = (), (), []
 
     def help_lines(self) -> list[str]:
         """Return the commands that are prompts of servers, as they are known."""
@@ -161,6 +162,7 @@ class McpCommands:
         from patina.cli.server_resources import read_parts
 
         parts = await read_parts(self._app, server, uri)
+        self.sources = (*self.sources, server)
         return self._attached(uri, parts)
 
     async def _attach_file(self, path: Path) -> list[str]:

@@ -37,7 +37,7 @@ class _Known(Struct, frozen=True):
 
 class ToolCommands:
     """Carries out /tools. `run` runs async work in the app's thread, which Ctrl+C ends with
-    `CancelledError`; `tell` shows a line.
+    `CancelledError`; `tell` shows a line. Without a `terminal`, stdout has answers only.
 
     `chosen` is what is on in the conversation that has not begun yet; None: all.
     """
@@ -48,12 +48,15 @@ class ToolCommands:
         app: App,
         run: Callable[..., Any],
         tell: Callable[[str], None],
+        *,
+        terminal: bool,
     ) -> None:
         self.chosen: Globs | None = None
         self._portal = portal
         self._app = app
         self._run = run
         self._tell = tell
+        self._terminal = terminal
 
     def command(self, session: str, words: str) -> None:
         """/tools and what may follow it, in a conversation or, without `session`, in the next one.
@@ -92,7 +95,8 @@ class ToolCommands:
     async def _known(self) -> _Known:
         tools, supervisor = await self._app.tools.list(None), self._app.supervisor
         servers: dict[str, list[str] | None] = {
-            name: None if supervisor.definitions(name) is None else [] for name in supervisor.servers
+            name: None if supervisor.definitions(name) is None else []
+            for name in supervisor.servers
         }
         for tool in tools:
             names = servers.get(tool.server)
@@ -111,8 +115,7 @@ class ToolCommands:
             {"name": tool.name, "state": _state(tool, globs), "description": tool.description}
             for tool in known.tools
         ]
-        # From a pipe, stdout has answers only.
-        with redirect_stdout(sys.stdout if sys.stdin.isatty() else sys.stderr):
+        with redirect_stdout(sys.stdout if self._terminal else sys.stderr):
             print_listing(rows, _COLUMNS, as_json=False, empty="No tools are offered.")
         self._tell_costs(known, globs)
         for status in self._portal.call(self._app.supervisor.status):
@@ -128,7 +131,7 @@ class ToolCommands:
             cost = f", about {costs[server]:,} tokens with every request" if on else ""
             self._tell(f"{server}: {on} of {_count(len(own))} on{cost}.")
             if any(tool.change for tool in own):
-                self._tell(f"  What is new or changed is off until seen: patina mcp review {server}")
+                self._tell(f"What is new or changed waits to be seen: patina mcp review {server}")
         if costs:
             self._tell(f"In all about {sum(costs.values()):,} tokens.")
         if is_folded(offered, self._app.services.chat):
@@ -139,7 +142,7 @@ class ToolCommands:
         for name in names:
             globs = _SWITCHES[verb](globs, name, known.servers)
         if not session:
-            self.chosen = globs
+            self.chosen = None if globs == ALL else globs
         elif globs != self._globs(session):
             command = commands.ChangeMeta(conversation=session, tools=globs)
             self._portal.call(

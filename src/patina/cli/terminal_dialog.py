@@ -163,6 +163,13 @@ class TerminalDialog:
                 await self._end(f"--answer does not fit what {self._server} asks. {wrong[0]}")
         elif asked.kind == "url":
             self._say(f"{self._server} asks you to open {asked.url}")
+        elif asked.sampling is not None:
+            from patina.engine.sampling_prompt import Changes
+
+            try:
+                Changes.of(content).apply(asked.sampling)
+            except UsageFault as fault:
+                await self._end(f"--answer does not fit what {self._server} asks. {fault}")
         return Answered(action="accept", content={} if asked.kind == "url" else content)
 
     async def _end(self, why: str) -> None:

@@ -10,8 +10,8 @@ from typing import Final
 from patina.engine.switched import covers
 from patina.model.faults import UsageFault
 
-ALL: Final = ("*",)
 Globs = tuple[str, ...]
+ALL: Final[Globs] = ("*",)
 # The names of the tools of each configured server; None where they are not known.
 Offers = Mapping[str, Sequence[str] | None]
 

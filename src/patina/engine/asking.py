@@ -243,8 +243,8 @@ class Asking:
         if answer.choice == "deny":
             reason = f"The user denied this call of {tool.name}. {answer.reason}".strip()
             return await self.write(message, call_id, "deny", "user", reason, ask=ask.id)
-        choice, wrote = await self._kept(ask, answer)
         edited = "" if answer.arguments in ("", wanted.text) else answer.arguments
+        choice, wrote = await self._kept(ask, answer, edited)
         decision = await self.write(
             message, call_id, choice, "user", ask=ask.id, arguments=edited, wrote=wrote
         )
@@ -255,13 +255,15 @@ class Asking:
         return decision
 
     async def _kept(
-        self, ask: Ask, answer: AnswerPermission
+        self, ask: Ask, answer: AnswerPermission, edited: str
     ) -> tuple[Choice, PermissionRule | None]:
         """Write the rule of "always". Where it cannot be, the call is allowed this once."""
         writer = self._services.rules
         if answer.choice != "allow_always" or writer is None:
             return answer.choice, None
-        rule = answer.rule or ask.offers[0]
+        # The rule about the model's arguments is not meant by who changed them.
+        fitting = (one for one in ask.offers if not (edited and one.args))
+        rule = answer.rule or next(fitting, ask.offers[-1])
         try:
             await writer.write(rule)
         except Fault as fault:

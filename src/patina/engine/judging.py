@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from patina.engine.services import Services
 from patina.model.chat import ToolInfo
-from patina.model.items import Result
+from patina.model.items import Message, Result
 from patina.model.settings import ServerSettings
 from patina.model.tree import Tree
 from patina.ports.permission import Case, Verdict, grant
@@ -25,13 +25,20 @@ class Flow(Struct, frozen=True):
 def flow_of(
     tree: Tree, servers: Mapping[str, ServerSettings], find: Callable[[str], ToolInfo | None]
 ) -> Flow:
-    """Return what the results of the active branch brought, those in a summary too.
+    """Return what the results of the active branch brought, those in a summary too, and what the
+    user put in of servers.
 
     A server that does not say is untrusted where the tool claims to reach the open world.
     """
     private = untrusted = False
     seen: set[tuple[str, str]] = set()
     for item in tree.path():
+        if isinstance(item, Message):
+            for server in item.sources:
+                settings = servers.get(server, ServerSettings())
+                private = private or settings.private
+                untrusted = untrusted or settings.untrusted is True
+            continue
         if not isinstance(item, Result) or item.status not in ("completed", "failed"):
             continue
         if not item.parts or (item.server, item.tool) in seen:

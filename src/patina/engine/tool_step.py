@@ -137,14 +137,16 @@ class ToolStep:
             decided |= await self._asking.decide(opened, asked, partial(self._close, opened))
         if self._interruption.requested:
             return []
-        return await self._allowed(opened, wanted, decided)
+        return await self._allowed(opened, wanted, decided, waited=bool(asked))
 
     def _not_begun(self, opened: OpenCalls) -> list[ToolCall]:
         begun = (*opened.started, *opened.tasks)
         return [call for call in opened.calls if call.id not in begun]
 
-    async def _ruled(self, opened: OpenCalls, call: ToolCall, verdict: Allow | Deny) -> Decision:
-        """Write down what a rule decided."""
+    async def _ruled(
+        self, opened: OpenCalls, call: ToolCall, verdict: Allow | Deny, asked: str | None = None
+    ) -> Decision:
+        """Write down what a rule decided; `asked` is the question that it decides after all."""
         ask = opened.asks.get(call.id)  # put before a restart, and needs no answer any more
         return await self._asking.write(
             opened.message,
@@ -152,13 +154,21 @@ class ToolStep:
             "deny" if isinstance(verdict, Deny) else "allow_once",
             verdict.rule,
             verdict.reason if isinstance(verdict, Deny) else "",
-            ask=ask.id if ask is not None else None,
+            ask=ask.id if ask is not None else asked,
         )
 
     async def _allowed(
-        self, opened: OpenCalls, wanted: dict[str, Wanted], decided: dict[str, Decision]
+        self,
+        opened: OpenCalls,
+        wanted: dict[str, Wanted],
+        decided: dict[str, Decision],
+        *,
+        waited: bool,
     ) -> list[Cleared]:
-        """Return what may run, in the order of the message; the rest gets its result."""
+        """Return what may run, in the order of the message; the rest gets its result.
+
+        `waited`: a person was waited for, and rules may deny by now what was allowed before.
+        """
         cleared: list[Cleared] = []
         for call in self._not_begun(opened):
             if self._interruption.call(call.id).requested:
@@ -167,14 +177,21 @@ class ToolStep:
             one, decision = wanted.get(call.id), decided.get(call.id)
             if one is None or decision is None:
                 continue
+            ready = Cleared(call, one.tool, one.arguments, one.text)
+            if decision.choice != "deny" and decision.arguments:
+                edited = await self._edited(opened.message, one, decision.arguments)
+                if edited is None:
+                    continue
+                ready = edited
+            if decision.choice != "deny" and (waited or decision.rule == "user"):
+                verdict = self._judge.verdict(ready.tool, ready.arguments)
+                if isinstance(verdict, Deny):
+                    decision = await self._ruled(opened, call, verdict, decision.ask)
             if decision.choice == "deny":
                 ending = Ending.told("denied", decision.reason)
                 await self._caller.result(opened.message, call, ending)
-            elif decision.arguments:
-                ready = await self._edited(opened.message, one, decision.arguments)
-                cleared += [ready] if ready is not None else []
             else:
-                cleared.append(Cleared(call, one.tool, one.arguments, one.text))
+                cleared.append(ready)
         return cleared
 
     async def _edited(self, message: Message, wanted: Wanted, text: str) -> Cleared | None:

@@ -18,8 +18,8 @@ T = TypeVar("T")
 class Watchdog:
     """Bounds one call to `timeout` seconds, begun anew by `restart`, and to `most` in all.
 
-    The time inside `paused` does not count, and `visit` gives more. While `follow` is on, whoever polls the task watches
-    over the call, and only a day is the bound.
+    The time inside `paused` does not count, and `visit` gives more. While `follow` is on, whoever
+    polls the task watches over the call, and only a day is the bound.
     """
 
     def __init__(self, clock: Clock, timeout: float, most: float) -> None:

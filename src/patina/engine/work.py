@@ -111,7 +111,7 @@ class Worker:
             parent = written[-1].id
         parts = await put_away(command.parts, self._services.journal, MESSAGE_BYTES)
         own = {**keys(parent), "id": command.message_id}
-        written.append(Message(**own, role="user", parts=parts))
+        written.append(Message(**own, role="user", parts=parts, sources=command.sources))
         await self._recorder.write(*written)
 
     async def _run(

@@ -62,7 +62,9 @@ class Offering:
         try:
             with anyio.fail_after(wait):
                 found = await self._connection.use(
-                    lambda session: offers_of(session, server), named, f"it was to {named}"
+                    lambda session: offers_of(session, server, self.now),
+                    named,
+                    f"it was to {named}",
                 )
         except TimeoutError:
             raise fault(server, f"did not {named}: no answer within {wait:g} s") from None

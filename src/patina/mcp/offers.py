@@ -1,33 +1,55 @@
 """What a server offers beside tools, asked for and put into Patina's shapes. Import it late."""
 
 import re
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import mcp_types as types
 
 from mcp import MCPError
 from patina.mcp.definitions import Offers
 from patina.mcp.sdk import Session
+from patina.model.faults import McpFault
 from patina.ports.features import PromptArgument, PromptInfo, ResourceInfo, TemplateInfo
 
 # An expression of a template (RFC 6570): an operator, then variables with their modifiers.
 _EXPRESSION: Final = re.compile(r"\{[+#./;?&=,!@|]?([^{}]*)\}")
 _MODIFIER: Final = re.compile(r"(\*|:\d+)$")
+T = TypeVar("T")
 
 
-async def offers_of(session: Session, server: str) -> Offers:
+async def offers_of(session: Session, server: str, before: Offers | None = None) -> Offers:
     """Ask for resources, templates and prompts, of what the server says it has.
 
-    Raises `McpFault` or `MCPError` where one of the lists cannot be had.
+    Of a list that cannot be had, what is in `before` stands, and the server's log says so. Raises
+    `McpFault` or `MCPError` where none can be had, or the link was lost.
     """
     capabilities = session.server_capabilities
     has_resources = capabilities is None or capabilities.resources is not None
     has_prompts = capabilities is None or capabilities.prompts is not None
-    return Offers(
-        resources=await _resources(session, server) if has_resources else (),
-        templates=await _templates(session, server) if has_resources else (),
-        prompts=await _prompts(session, server) if has_prompts else (),
+    before = before if before is not None else Offers()
+    faults: list[MCPError | McpFault] = []
+
+    async def had(
+        ask: Callable[[Session, str], Awaitable[tuple[T, ...]]], stands: tuple[T, ...]
+    ) -> tuple[T, ...]:
+        try:
+            return await ask(session, server)
+        except (MCPError, McpFault) as error:
+            if session.is_cut:
+                raise
+            session.log(f"one of its lists cannot be had: {error}")
+            faults.append(error)
+            return stands
+
+    offers = Offers(
+        resources=await had(_resources, before.resources) if has_resources else (),
+        templates=await had(_templates, before.templates) if has_resources else (),
+        prompts=await had(_prompts, before.prompts) if has_prompts else (),
     )
+    if faults and len(faults) == 2 * has_resources + has_prompts:
+        raise faults[0]
+    return offers
 
 
 async def _resources(session: Session, server: str) -> tuple[ResourceInfo, ...]:

@@ -92,6 +92,10 @@ class Session(TaskSession):
         super().adopt(result)
         self._stamp = partial(_stamped, self._stamp, self.calls)
 
+    def log(self, text: str) -> None:
+        """Write into the server's log."""
+        self._link.log(text)
+
     async def ping(self) -> None:
         """Ask for nothing but an answer. Raises `MCPError` or `ValidationError`."""
         if self.modern:

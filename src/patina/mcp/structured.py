@@ -17,16 +17,16 @@ _WRAPPER: Final = "result"
 
 
 def says_all(texts: Sequence[str], structured: Any) -> bool:  # noqa: ANN401 - any JSON value
-    """Whether `texts` are `structured` as JSON, whole or an element each, or have all its values."""
+    """Whether `texts` are `structured` as JSON, whole or an element each, or have its values."""
     if not texts:
         return False
     told = [_read(text) for text in texts]
     meant = [structured]
     if isinstance(structured, dict) and list(structured) == [_WRAPPER]:
         meant.append(structured[_WRAPPER])
-    if any(one in ([*told, told, list(texts)] + ["\n".join(texts)]) for one in meant):
-        return True
     whole = "\n".join(texts)
+    if any(one in (*told, told, list(texts), whole) for one in meant):
+        return True
     if len(whole) > LONGEST:
         return False
     values = list(_values(structured, MOST_VALUES + 1))

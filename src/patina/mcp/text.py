@@ -4,7 +4,7 @@ from typing import Final
 
 # Printable by category, yet drawn as nothing: fillers, joiners, variation selectors.
 _INVISIBLE: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-_VARIATION: Final = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
+_VARIATION: Final = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
 
 
 def visible(text: str) -> str:

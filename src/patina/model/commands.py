@@ -29,15 +29,17 @@ class SendMessage(Command, frozen=True, kw_only=True, tag="message.send"):
     The first message creates the conversation. `message_id` (UUID 7) is the id of the user
     message: a command that is sent twice is carried out once. `model` is `provider/model`; None
     keeps the conversation's. `system` replaces the conversation's system prompt, `tools` which
-    servers and tools are on in it. `parent` starts a branch after that item, or from the very beginning where it is the conversation's own id: so
-    a message is edited, by one that has the same parent. A message that arrives during a turn waits
-    for its end. `before` is what comes ahead of it, as the prompt of a server may bring: written
-    down as messages of their own.
+    servers and tools are on in it. `parent` starts a branch after that item, or from the very
+    beginning where it is the conversation's own id: so a message is edited, by one that has the
+    same parent. A message that arrives during a turn waits for its end. `before` is what comes
+    ahead of it, as the prompt of a server may bring: written down as messages of their own.
+    `sources` are the servers whose resources and prompts stand in it.
     """
 
     message_id: str
     parts: tuple[Part, ...]
     before: tuple[Spoken, ...] = ()
+    sources: tuple[str, ...] = ()
     model: str | None = None
     system: str | None = None
     tools: tuple[str, ...] | None = None

@@ -63,11 +63,13 @@ class Message(Item, frozen=True, kw_only=True, tag="msg"):
 
     Assistant messages name the `provider` and `model` that wrote them, and why they stopped;
     `stop_reason` is "tool_calls" where the turn goes on. `partial` marks an answer that was cut
-    or interrupted. Durations are milliseconds.
+    or interrupted. Durations are milliseconds. `sources` are the servers whose resources and
+    prompts stand in a message of the user.
     """
 
     role: Role
     parts: tuple[Part, ...]
+    sources: tuple[str, ...] = ()
     provider: str = ""
     model: str = ""
     stop_reason: StopReason | None = None

@@ -54,3 +54,19 @@ def parse_approvals(text: str) -> Approvals:
         tools=frozenset(tools),
         start=frozenset(word.removeprefix(START) for word in start),
     )
+
+
+def flag_for(tool: str) -> str:
+    """Return the flag that allows the tool `tool` ("server.tool") and nothing else, as a shell
+    takes it; "" where none does.
+
+    The name is its server's: with a comma it would read as several approvals.
+    """
+    import shlex  # late: only where nobody is there to answer
+
+    try:
+        means = parse_approvals(tool)
+    except UsageFault:
+        return ""
+    alone = means == Approvals(tools=frozenset({tool})) and tool.isprintable()
+    return f"--approve {shlex.quote(tool)}" if alone else ""

@@ -32,9 +32,14 @@ def matches(rule: PermissionRule, case: Case) -> bool:
 
 
 def value_text(value: object) -> str:
-    """Return what the glob of an argument is compared with: text as it is, all else as JSON."""
+    """Return what the glob of an argument is compared with: text as it is, all else as JSON.
+
+    A whole number is one however it was written: 22.0 is 22, for schemas too.
+    """
     if isinstance(value, str):
         return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     try:
         return msgspec.json.encode(value).decode()
     except RecursionError:  # what stands within it is looked at one by one

@@ -34,10 +34,13 @@ _ROUNDS_CHOICES: Final[dict[Choice, tuple[str, str]]] = {
 }
 # What a screen shows as nothing at all, though it counts as printable: fillers, the blank of
 # Braille, joiners and the variation selectors that emoji do not use.
-# Sources: Unicode Standard 23.4 (variation selectors), 18.6 (Hangul fillers), 21.1 (Braille).
+# Sources: Unicode Standard 23.4 (variation selectors), 13.5 (those of Mongolian), 18.6 (Hangul
+# fillers), 21.1 (Braille).
 _BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
-    map(chr, (*range(0xFE00, 0xFE0F), *range(0xE0100, 0xE01F0)))
+    map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE0F), *range(0xE0100, 0xE01F0)))
 )
+_EMOJI: Final = "\ufe0f"  # the selector of emoji; behind other text it is nothing either
+_KEYCAPS: Final = frozenset("#*0123456789")
 
 
 class Key(Struct, frozen=True):
@@ -141,11 +144,19 @@ def argument_lines(arguments: str) -> tuple[str, ...]:
 
 def visible(text: str) -> str:
     """Return `text` on one line, with an escape in place of each character that is not seen."""
-    if text.isprintable() and _BLANK.isdisjoint(text):
+    if text.isprintable() and _BLANK.isdisjoint(text) and _EMOJI not in text:
         return text
+    before = ("", *text)
     return "".join(
-        char if char.isprintable() and char not in _BLANK else _escaped(char) for char in text
+        char if _is_seen(char, last) else _escaped(char)
+        for last, char in zip(before, text, strict=False)
     )
+
+
+def _is_seen(char: str, before: str) -> bool:
+    if char == _EMOJI:
+        return before in _KEYCAPS or not (before.isascii() or before == _EMOJI)
+    return char.isprintable() and char not in _BLANK
 
 
 def _escaped(char: str) -> str:
