@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 _RESULTS: Final = frozenset({"tools/call", "tasks/result"})
 _block: Final[TypeAdapter[ContentBlock]] = TypeAdapter(ContentBlock)
+_WORDS: Final = frozenset({"type", "text"})
 
 
 class Dispatcher(JSONRPCDispatcher[TransportContext]):
@@ -49,8 +50,10 @@ def readable(result: dict[str, Any], *, modern: bool) -> dict[str, Any]:
     content = result.get("content")
     if not isinstance(content, list):
         return result
-    content = [block if _is_block(block) else _as_text(block) for block in content]
     structured = result.get("structuredContent")
+    if structured is None and all(map(_is_block, content)):
+        return result
+    content = [block if _is_block(block) else _as_text(block) for block in content]
     if structured is None or modern or isinstance(structured, dict):
         return {**result, "content": content}
     rest = {key: value for key, value in result.items() if key != "structuredContent"}
@@ -58,6 +61,8 @@ def readable(result: dict[str, Any], *, modern: bool) -> dict[str, Any]:
 
 
 def _is_block(block: object) -> bool:
+    if isinstance(block, dict) and block.keys() == _WORDS and block["type"] == "text":
+        return isinstance(block["text"], str)  # nearly all are: the short way
     try:
         _block.validate_python(block, by_name=False)
     except ValidationError:

@@ -8,6 +8,7 @@ or address is another server, which is consented to, and pinned, anew.
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -109,16 +110,20 @@ class Pinned:
     """The pins of one server, of `identity`; without `marks` nothing is pinned yet."""
 
     def __init__(self, identity: str, marks: _Marks | None) -> None:
-        self._identity = identity
-        self._marks = marks
+        self.identity = identity
+        self.marks = marks
+
+    def is_as(self, other: "Pinned") -> bool:
+        """Whether both say the same of every tool."""
+        return self.identity == other.identity and self.marks is other.marks
 
     def hash(self, definition: Definition) -> str:
         """Return what a grant is bound to: the definition, and whose it is."""
-        return hashlib.sha256(f"{self._identity} {digest(definition)}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.identity} {digest(definition)}".encode()).hexdigest()
 
     def change(self, definition: Definition) -> Change:
         """Return whether a tool waits to be seen. Without pins, none does yet."""
-        return "" if self._marks is None else _change(self._marks, definition)
+        return "" if self.marks is None else _change(self.marks, definition)
 
 
 class Pins:
@@ -134,6 +139,7 @@ class Pins:
         self._kept: dict[str, tuple[tuple[int, int], _Marks | None]] = {}
         self._seen: dict[str, Listing] = {}
         self._told: dict[str, object] = {}
+        self._names: dict[str, str] = {}
 
     def of(self, server: str) -> "Pinned":
         """Return the pins of `server` as they are now."""
@@ -242,8 +248,11 @@ class Pins:
         return marks if marks.version == _VERSION else _UNREADABLE
 
     def _stamp(self, server: str) -> tuple[int, int]:
+        name = self._names.get(server)
+        if name is None:
+            name = self._names[server] = str(self._path(server))
         try:
-            status = self._path(server).stat()
+            status = os.stat(name)  # noqa: PTH116 - at each call of a tool, and a path costs more
         except OSError:
             return _NO_FILE
         return (status.st_mtime_ns, status.st_ino)

@@ -52,6 +52,8 @@ async def parts_of(
     fetched. Structured content follows, as JSON, unless the texts say all of it. Copies of a
     picture's or sound's own base64 are taken out of both: a model would read them as words.
     """
+    if structured is None and len(blocks) == 1 and blocks[0].type == "text":
+        return (Text(blocks[0].text),)  # nearly all are: the short way
     copies = {block.data for block in blocks if block.type in ("image", "audio")}
     resources = [block.resource for block in blocks if block.type == "resource"]
     copies |= {blob for one in resources if (blob := getattr(one, "blob", ""))}

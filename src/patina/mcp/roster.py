@@ -28,6 +28,7 @@ class Roster:
         given: Collection[str],
     ) -> None:
         self._wrong: dict[str, McpFault] = {}
+        self._keys: dict[str, str] = {}
         self.servers: Mapping[str, ServerSettings] = {
             name: self._runnable(name, settings) for name, settings in servers.items()
         }
@@ -44,6 +45,16 @@ class Roster:
             words = f"Server {server} cannot be started: {failure.message}"
             self._wrong[server] = McpFault(words, hint=failure.hint, code=failure.code)
             return settings
+
+    def key(self, server: str, *, running: bool) -> str:
+        """Return `Trust.key`; of a server that runs, what it was when that was asked last.
+
+        What it is started with is looked up on the disk, and a call of a tool should not wait for
+        that: a program that is changed since is another one at its next start.
+        """
+        if not running or server not in self._keys:
+            self._keys[server] = self.trust.key(server)
+        return self._keys[server]
 
     async def look_up(self) -> None:
         """Await this before anything is asked here: see `environment.look_up`."""

@@ -127,7 +127,7 @@ class Supervisor:
             self._tasks = None
 
     def _key(self, server: str) -> str:
-        return self.trust.key(server)
+        return self._roster.key(server, running=self.connected(server))
 
     def settings(self, server: str) -> ServerSettings:
         """Return the settings of an enabled server. Raises `UsageFault` for any other name."""

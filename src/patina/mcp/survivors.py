@@ -43,7 +43,8 @@ class ServerProcess(Struct, frozen=True):
 async def end_survivors(run: str, servers: Sequence[ServerProcess]) -> int:
     """End what still runs of `servers` or bears the mark `run`; return how many that were.
 
-    The mark of one process of a server ends what it started, that of a run all of it. SIGTERM, then SIGKILL, within about ten seconds at worst.
+    The mark of one process of a server ends what it started, that of a run all of it. SIGTERM,
+    then SIGKILL, within about ten seconds at worst.
     """
     ended: set[int] = set()
     for number in range(_ROUNDS):

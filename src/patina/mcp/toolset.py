@@ -20,6 +20,7 @@ from patina.mcp.supervisor import Supervisor
 from patina.model.chat import ToolInfo, ToolOutcome
 from patina.model.faults import McpFault, PermissionFault, UsageFault
 from patina.model.parts import Text
+from patina.model.settings import ServerSettings
 from patina.ports.dialog import Dialog
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Toolset:
         self._first_wait = first_wait
         self._checker = Checker()
         self._found: dict[str, ToolInfo] = {}
+        self._told: dict[tuple[str, str], tuple[Definition, ServerSettings, Pinned, ToolInfo]] = {}
 
     async def list(self, servers: tuple[str, ...] | None) -> tuple[ToolInfo, ...]:
         """As `Tools.list`. Answers from connections and the cache; a server never seen is
@@ -132,12 +134,15 @@ class Toolset:
         dialog: Dialog | None,
     ) -> ToolOutcome:
         partings, forgotten = 0, False
+
+        async def do(connection: Connection) -> "tuple[Definition, CallToolResult]":
+            await lookout.settle(connection)
+            return self._unchanged(tool), await deed(connection)
+
         while True:
             await self.ready(tool)
             try:
-                await self._supervisor.use(tool.server, lookout.settle)
-                definition = self._unchanged(tool)
-                result = await self._supervisor.use(tool.server, deed)
+                definition, result = await self._supervisor.use(tool.server, do)
             except Forgotten:
                 if forgotten:
                     raise
@@ -233,23 +238,37 @@ class Toolset:
         return allowed is None or any(fnmatchcase(tool, glob) for glob in allowed)
 
     def _info(self, server: str, definition: Definition, pinned: Pinned) -> ToolInfo:
+        """Return a tool as it is told of; it is hashed and cleaned once, not at each call."""
         settings = self._supervisor.servers[server]
-        return ToolInfo(
-            server=server,
-            tool=definition.name,
-            alias="",
-            display_name=settings.display_name or server,
-            description=stripped(definition.description or definition.title),
-            schema=stripped_schema(definition.schema),
-            read_only=definition.read_only,
-            destructive=definition.destructive,
-            open_world=definition.open_world,
-            timeout=settings.tool_timeout,
-            most_time=settings.tool_timeout_most,
-            hash=pinned.hash(definition),
-            change=pinned.change(definition),
-            task=definition.task,
-        )
+        kept = self._told.get((server, definition.name))
+        if kept is not None:
+            was, under, by, told = kept
+            if was is definition and under is settings and by.is_as(pinned):
+                return told
+        told = _told(server, settings, definition, pinned)
+        self._told[server, definition.name] = (definition, settings, pinned, told)
+        return told
+
+
+def _told(
+    server: str, settings: ServerSettings, definition: Definition, pinned: Pinned
+) -> ToolInfo:
+    return ToolInfo(
+        server=server,
+        tool=definition.name,
+        alias="",
+        display_name=settings.display_name or server,
+        description=stripped(definition.description or definition.title),
+        schema=stripped_schema(definition.schema),
+        read_only=definition.read_only,
+        destructive=definition.destructive,
+        open_world=definition.open_world,
+        timeout=settings.tool_timeout,
+        most_time=settings.tool_timeout_most,
+        hash=pinned.hash(definition),
+        change=pinned.change(definition),
+        task=definition.task,
+    )
 
 
 def _following(
