@@ -220,6 +220,22 @@ async def test_children_of_a_server_that_exits_by_itself(house: House) -> None:
     assert not alive(int((house.root / "child").read_text()))
 
 
+@pytest.mark.parametrize("how", ["stop", "crash"])
+async def test_a_child_in_a_session_of_its_own_ends_with_its_server(house: House, how: str) -> None:
+    started = anyio.current_time()
+    async with house.supervisor({"s": house.odd("far_child")}) as supervisor:
+        await supervisor.connect("s")
+        child = int((house.root / "child").read_text())
+        assert alive(child)
+        if how == "crash":
+            os.kill(house.pid("s"), signal.SIGKILL)
+            await until(lambda: not alive(child))
+        else:
+            await supervisor.stop("s")
+            assert not alive(child)
+    assert anyio.current_time() - started < 10
+
+
 async def test_cancelling_everything_leaves_nothing(house: House) -> None:
     servers = {"a": house.odd("fine"), "b": house.odd("silent"), "c": house.odd("hang")}
     with anyio.CancelScope() as everything:

@@ -174,6 +174,24 @@ async def test_a_session_whose_leader_is_gone(house: House, mark: str) -> None:
         assert session(pid) == []
 
 
+async def test_what_bears_the_mark_is_ended_in_whichever_session(house: House) -> None:
+    env, other = {MARK: "a-mark.7"}, {MARK: "a-marked.7"}
+    with stranger("exec sleep 60", env) as pid, stranger("exec sleep 60", other) as another:
+        record(house, OWNER)  # killed before the process was noted
+        assert await reap(house.root / "state") == 1
+        assert not alive(pid)
+        assert alive(another)
+
+
+async def test_what_the_desktop_opened_for_a_person_goes_on(house: House) -> None:
+    """A browser that a server has the desktop open inherits the mark, and is no child of it."""
+    env = {MARK: "a-mark.7", "GIO_LAUNCHED_DESKTOP_FILE_PID": "4711"}
+    with stranger("sleep 60", env) as pid:
+        record(house, OWNER, ServerProcess(pid, LONG_AGO))
+        assert await reap(house.root / "state") == 0
+        assert alive(pid)
+
+
 async def test_what_had_ended_is_not_looked_for(house: House) -> None:
     with stranger("sleep 60") as pid:
         created = psutil.Process(pid).create_time()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +11,7 @@ import anyio
 import mcp_types as types
 import pytest
 from tests.mcp.doors import Door
-from tests.mcp.house import House, alive, found, tool_of, until
+from tests.mcp.house import ODD, House, alive, found, tool_of, until
 
 from patina.mcp.keeper import Pace
 from patina.mcp.supervisor import Supervisor
@@ -109,6 +110,24 @@ async def test_a_server_that_fails_to_come_back_is_given_up(house: House) -> Non
         assert door.opened == 4
         assert supervisor.status()[0].permanent
         assert "it is broken" in supervisor.status()[0].text
+        assert house.notices == [FOUND, LOST, GIVEN_UP]
+
+
+@posix
+async def test_a_program_that_is_gone_after_a_long_life_is_given_up(house: House) -> None:
+    program = house.root / "program"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ODD}" fine "{house.root}"\n')
+    program.chmod(0o755)
+    pace = Pace(restart=(0.02, 0.04, 0.08), steady=0.0)
+    settings = ServerSettings(command=str(program), display_name="GitHub")
+    async with house.supervisor({"s": settings}, pace=pace) as supervisor:
+        await supervisor.connect("s")
+        program.unlink()
+        os.kill(house.pid("s"), signal.SIGKILL)
+        await until(lambda: state(house) == "error")
+        status = supervisor.status()[0]
+        assert (status.restart_count, status.permanent) == (3, True)
+        assert str(program) in status.text
         assert house.notices == [FOUND, LOST, GIVEN_UP]
 
 

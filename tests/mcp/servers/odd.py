@@ -92,6 +92,11 @@ def before() -> None:
     if MODE in ("children", "leaves_children"):
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         (PLACE / "child").write_text(str(child.pid))
+    if MODE == "far_child":
+        far = subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
+        )
+        (PLACE / "child").write_text(str(far.pid))
     if MODE == "leaves_children":
         (PLACE / "parent").write_text(str(os.getpid()))
     if MODE == "talks":
