@@ -1,6 +1,5 @@
 """Questions of servers that no person is shown: they are declined at once, and told of."""
 
-import re
 from typing import Final
 
 from msgspec import Struct
@@ -8,13 +7,12 @@ from msgspec.structs import replace
 
 from patina.model.codec import encode_json
 from patina.model.faults import Failure, Fault
+from patina.model.pages import host_of
 from patina.model.parts import well_formed
 from patina.model.questions import Asked
 
 MOST_BYTES: Final = 512 * 1024  # of a question as JSON: it has to stand in one line of a transcript
 MOST_TEXT: Final = 10_000  # characters of the server's words
-_ODD: Final = re.compile(r"[\x00-\x20\x7f-\x9f\\<>\"\u200b-\u200f\u202a-\u202e\u2060-\u2069]")
-_LOOPBACK: Final = re.compile(r"localhost|.*\.localhost|127(\.[0-9]{1,3}){3}|::1")
 
 
 class Refusal(Struct, frozen=True):
@@ -66,27 +64,6 @@ def _checked_page(asked: Asked, server: str) -> Asked | Refusal:
             "unsafe address", f"{server} asked to open a page, which was declined: {wrong}."
         )
     return replace(asked, host=host)
-
-
-def host_of(url: str) -> tuple[str, str]:
-    """Return the host of a page that a person may be sent to, or else what is wrong with it."""
-    from urllib.parse import urlsplit
-
-    if len(url) > MOST_TEXT or _ODD.search(url):
-        return "", "its address has characters that no address has, or is too long"
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").encode("idna").decode()  # names that look alike show here
-        _ = parts.port
-    except ValueError:
-        return "", "its address cannot be read"
-    if not host or parts.scheme not in ("http", "https"):
-        return "", "its address is not one of the web"
-    if parts.username is not None or parts.password is not None:
-        return "", "its address has a name or a password in it"
-    if parts.scheme == "http" and not _LOOPBACK.fullmatch(host):
-        return "", "its address is not encrypted (https)"
-    return host, ""
 
 
 def _refusal(rule: str, said: str, hint: str = "") -> Refusal:

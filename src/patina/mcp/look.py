@@ -196,7 +196,9 @@ async def _answer(
     if method == "POST":
         headers |= {"Accept": f"application/json, {accept}", "Content-Type": "application/json"}
     content = _PING if method == "POST" else None
-    request = client.stream(method, url, headers=headers, content=content, auth=remote.auth)
+    if remote.auth is not None:
+        headers |= await remote.auth.headers(method, url)
+    request = client.stream(method, url, headers=headers, content=content)
     async with request as response:
         yield response
 

@@ -40,6 +40,7 @@ LIVE_ONLY: frozenset[type[events.Event]] = frozenset(
         events.ResourceChanged,
         events.ServerChanged,
         events.ServerNotice,
+        events.SignInChanged,
         events.ProviderChanged,
         events.SummaryProgress,
         events.CommandFailed,

@@ -27,6 +27,7 @@ from patina.model.items import (
     Task,
 )
 from patina.model.parts import Part
+from patina.model.sign_in import SignIn
 from patina.model.usage import Usage
 
 ServerState = Literal["disabled", "idle", "starting", "connected", "reconnecting", "error"]
@@ -243,6 +244,20 @@ class ServerChanged(Event, kw_only=True, tag="server.changed"):
     tools: int = 0
 
 
+class SignInChanged(Event, kw_only=True, tag="sign_in.changed"):
+    """The sign-in to a server got on. `text` is its status, `button` what can be done ("" nothing).
+
+    `busy`: the button cannot be pressed now, and a person is waited for; `retry`: it failed, and
+    may be tried again.
+    """
+
+    sign_in: SignIn
+    text: str
+    button: str = ""
+    busy: bool = False
+    retry: bool = False
+
+
 class ServerNotice(Event, kw_only=True, tag="server.notice"):
     """What a person should be told of an MCP server now: a toast, or a line of its own.
 
@@ -329,6 +344,7 @@ AnyEvent = (
     | ReplyRetrying
     | ServerChanged
     | ServerNotice
+    | SignInChanged
     | ProviderChanged
     | SummaryProgress
     | CommandFailed

@@ -59,6 +59,34 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     models: dict[str, ModelSettings] = {}
 
 
+class OAuthSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How to sign in to one server; empty values are found out.
+
+    `provider` is a built-in entry ("github", "google"), which names the places and the scope;
+    `client_id` is the user's own client, `client_secret` and `private_key` (PEM) are references;
+    `client_metadata_url` is the address of a client's metadata document. `scope` is asked for as
+    it is written. `issuer` is the only authorization server to be trusted; the three endpoints
+    replace its metadata. `variable` is where a local server finds the access token.
+    `redirect_port` is for authorization servers that know but one (0: any free one). `timeout` is
+    the seconds that a person has.
+    """
+
+    provider: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+    client_metadata_url: str = ""
+    private_key: str = ""
+    signing_algorithm: str = "ES256"
+    scope: str = ""
+    issuer: str = ""
+    authorization_endpoint: str = ""
+    token_endpoint: str = ""
+    revocation_endpoint: str = ""
+    variable: str = ""
+    redirect_port: int = 0
+    timeout: float = 120.0
+
+
 class ServerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One MCP server. Values of `env` and `headers` may be `secret:NAME`, `env:NAME`,
     `keyfile:PATH` or plain text. `tool_timeout`, `connect_timeout` and `idle_timeout` are seconds;
@@ -81,6 +109,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     url: str = ""
     headers: dict[str, str] = {}
     auth_mode: AuthMode = "auto"
+    oauth: OAuthSettings = OAuthSettings()
     connect: Connect = "auto"
     allowed_tools: tuple[str, ...] | None = None
     tool_timeout: float = 30.0

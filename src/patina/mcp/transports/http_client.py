@@ -31,7 +31,6 @@ class Client:
                 "Accept-Encoding": "identity",
                 **remote.headers,
             },
-            auth=remote.auth,
             timeout=httpx2.Timeout(
                 connect=remote.wait, pool=remote.wait, write=_WRITE_WAIT, read=None
             ),

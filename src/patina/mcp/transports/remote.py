@@ -1,14 +1,11 @@
 """What every transport to another machine (or to a port of this one) is given."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from patina.mcp.transports.authority import Authority
 from patina.mcp.transports.link import Notes
-
-if TYPE_CHECKING:
-    import httpx2
 
 
 class Network(Struct, frozen=True):
@@ -33,5 +30,5 @@ class Remote(Struct, frozen=True):
     headers: Mapping[str, str]
     notes: Notes
     network: Network = Network()
-    auth: "httpx2.Auth | None" = None
+    auth: Authority | None = None
     wait: float = 10.0
