@@ -9,7 +9,7 @@ from tests.unreadable import unreadable_file
 from patina.config.files import update_file
 from patina.model.faults import EXIT_PROVIDER, ConfigFault
 from patina.secrets.environment import Resolver, read_keyfile
-from patina.secrets.file import FileKeys
+from patina.secrets.vault import key_file_vault
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def seen() -> list[str]:
 
 @pytest.fixture
 def resolver(tmp_path: Path, seen: list[str]) -> Resolver:
-    kept = FileKeys(tmp_path / "secrets.json", update_file)
+    kept = key_file_vault(tmp_path / "secrets.enc", tmp_path / "kept_key", update_file)
     kept.set("openai", "sk-kept")
     kept.set("NAME", "kept-name")
     kept.set("blank", "  ")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from patina.cli.context import Context, context
+from patina.cli.keys_home import protect, rotate, status
 from patina.cli.output import print_listing
 from patina.config.keys import join_key
 from patina.model.faults import Fault, ProviderFault, UsageFault
@@ -26,6 +27,10 @@ def keys() -> None:
     """
 
 
+for _command in (protect, rotate, status):
+    keys.add_command(_command)
+
+
 @keys.command("set")
 @click.argument("name")
 @click.pass_context
@@ -40,7 +45,7 @@ def set_(ctx: click.Context, name: str) -> None:
       patina keys set openai
       pass show github | patina keys set github/GITHUB_TOKEN
     """
-    from patina.secrets.file import check_name
+    from patina.secrets.names import check_name
 
     check_name(name)
     run = context(ctx)

@@ -13,6 +13,7 @@ from patina.ports.keys import Keys
 
 MIN_LITERAL = 8
 _REFERENCE = re.compile(r"\b(secret|env|keyfile|withheld):\S")
+_OAUTH = ("client_secret", "private_key")
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -42,6 +43,11 @@ def find_literals(values: Mapping[str, Any]) -> list[Literal]:
                 if _is_literal(variable, value):
                     place = ("mcp_servers", name, table, variable)
                     found.append(Literal(place, value, f"{_fit(name)}/{_fit(variable)}"))
+        for field in _OAUTH:
+            value = server.get("oauth", {}).get(field, "").strip()
+            if value and not is_reference(value):
+                place = ("mcp_servers", name, "oauth", field)
+                found.append(Literal(place, value, f"{_fit(name)}/{field}"))
     return found
 
 

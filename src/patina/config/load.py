@@ -1,24 +1,26 @@
 """Loads the configuration: flag over environment over `.env` over file over default."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from patina.config.document import read_document
 from patina.config.environment import Environment
+from patina.config.exposed import exposed
 from patina.config.keys import join_key, leaves, look_up, put, split_key
 from patina.config.literals import find_literals, move_literals
 from patina.config.overlay import Overlay
 from patina.config.paths import Paths
 from patina.config.validate import to_settings
+from patina.model.faults import ConfigFault
 from patina.model.settings import Configured, Settings, Source
 from patina.ports.keys import Keys
 
 # What `Configured.extra` holds, each only where there is something.
 WARNINGS = "warnings"  # list[str]: unknown keys, skipped lines; for the log and `doctor`
-NOTICES = "notices"  # list[str]: what was just done to a file; for the person, now
+NOTICES = "notices"  # list[str]: what was done to a file, or cannot be used; for the person, now
 WITHHELD = "withheld"  # dict[str, str]: provider -> why no key is sent to its endpoint
 
 Flags = Mapping[str, tuple[str, Any]]
@@ -40,7 +42,8 @@ def load_config(
     values = copy.deepcopy(document.values)
     origin = Source("file", str(document.path))
     sources = {join_key(path): origin for path, _ in leaves(values) if path}
-    overlay = Overlay(values, sources, environment, keys.names())
+    notices: list[str] = []
+    overlay = Overlay(values, sources, environment, _kept_names(keys, notices))
     overlay.apply()
     for key, (flag, value) in (flags or {}).items():
         put(values, split_key(key), value)
@@ -48,20 +51,42 @@ def load_config(
     settings = to_settings(values, document, sources)
 
     extra: dict[str, Any] = {}
-    warnings = [*environment.warnings, *_unknown(settings, document.values)]
+    servers = document.values.get("mcp_servers", {})
+    warnings = [
+        *environment.warnings,
+        *_unknown(settings, document.values),
+        *(text for name, server in servers.items() for text in exposed(name, server)),
+    ]
     if warnings:
         extra[WARNINGS] = warnings
     if overlay.withheld:
         extra[WITHHELD] = overlay.withheld
     literals = find_literals(document.values)
     if literals:
-        references, extra[NOTICES] = move_literals(document.path, literals, keys)
+        references, moved = move_literals(document.path, literals, keys)
+        notices += moved
         for path, reference in references.items():
             # What lies over the file, or withholds its key, stays.
             if look_up(values, path) == look_up(document.values, path):
                 put(values, path, reference)
         settings = to_settings(values, document, sources)
+    if notices:
+        extra[NOTICES] = notices
     return Configured(settings, sources, extra)
+
+
+def _kept_names(keys: Keys, notices: list[str]) -> Sequence[str]:
+    """Return the names of the kept secrets; where they cannot be had, `notices` says why.
+
+    All that needs none goes on: a key of the environment, other commands.
+    """
+    try:
+        return keys.names()
+    except ConfigFault as fault:
+        notices.append(f"The kept keys cannot be used. {fault.failure.message}")
+        if fault.failure.hint:
+            notices.append(fault.failure.hint)
+        return ()
 
 
 def _unknown(settings: Settings, values: Mapping[str, Any]) -> list[str]:

@@ -39,12 +39,27 @@ class Paths(Struct, frozen=True):
 
     @property
     def secrets_file(self) -> Path:
-        """The kept keys: never in `data`, which may be synced or shared."""
+        """The kept keys, encrypted."""
+        return self.data / "secrets.enc"
+
+    @property
+    def key_file(self) -> Path:
+        """What opens them, where no better place has it: never in `data`, which may be synced."""
+        return self.config / "key"
+
+    @property
+    def legacy_secrets_file(self) -> Path:
+        """Where they were before they were encrypted."""
         return self.config / "secrets.json"
 
     @property
+    def names_file(self) -> Path:
+        """The names of the kept keys, so that they need not be opened for that."""
+        return self.cache / "key_names.json"
+
+    @property
     def origins_file(self) -> Path:
-        """To which origins the keys were given; beside the keys, for the same reason."""
+        """To which origins the keys were given; for this computer, as the configuration."""
         return self.config / "key_origins.json"
 
     @property

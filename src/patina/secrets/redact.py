@@ -1,12 +1,17 @@
 """Masks secrets in text that leaves the process: the log, error sentences, reports."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 
-MASK = "***"
+from patina.model.masking import MASK, Known, forms_of
+
 MIN_SECRET = 6  # shorter values are words, and masking them would blank half of every log
 
+_SHORTEST_MADE = 12  # characters
+_LARGE = 10_000
+_DIGIT = re.compile("[0-9]")
+_LETTER = re.compile("[^0-9_.:,;%()-]")
 _CHARACTER = r"[A-Za-z0-9._~+/=-]"
 # What stands in place of a secret in settings and hints is none, and is kept.
 _REFERENCE = r"(?:secret|env|keyfile):[\w./~-]+"
@@ -33,31 +38,62 @@ def _patterns() -> re.Pattern[str]:
 
 
 class Redactor:
-    """Masks what it was told, in every form in which it may be written, and what looks secret."""
+    """Masks what it was told, in every form in which it may be written, and what looks secret.
+
+    `known` masks the former only. Not all that is secret is known from the beginning, for it costs
+    time to open where it is kept: `learn_by` says how to learn the rest of it.
+    """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._values: set[str] = set()
-        self._new: list[str] = []
-        self._forms: tuple[str, ...] = ()
+        self._learn: Callable[[], None] | None = None
+        self._short: dict[str, tuple[str, ...]] = {}
+        self._known = Known()
         for value in values:
             self.add(value)
 
     def add(self, value: str) -> None:
         """Mask `value` from now on. Values under `MIN_SECRET` characters are left alone."""
-        if len(value) >= MIN_SECRET and value not in self._values:
-            self._values.add(value)
-            self._new.append(value)
+        self._known.add(value)
+        if len(value) >= MIN_SECRET and not self._known.masks(value):
+            self._short[value] = ()
+
+    def learn_by(self, learn: Callable[[], None]) -> None:
+        """Have `learn` add all that is secret, once `known` meets what may be a secret."""
+        self._learn = learn
+
+    def known(self, text: str) -> str:
+        """Return `text` with the exact values masked that are known, and nothing else: code and
+        prose stay whole. Those under `SHORTEST` characters, and plain words, stay, too.
+
+        May block once, for as long as it takes to learn them.
+        """
+        if self._learn is not None and _may_have_secrets(text):
+            learn, self._learn = self._learn, None
+            learn()
+        return self._known(text)
 
     def __call__(self, text: str) -> str:
         """Return `text` with every secret in it masked."""
-        if self._new:
-            fresh = {form for value in self._new for form in _forms(value)}
-            self._new = []
-            self._forms = tuple(sorted(fresh.union(self._forms), key=len, reverse=True))
-        for form in self._forms:
-            if form in text:
-                text = text.replace(form, MASK)
+        text = self._known(text)
+        for value, forms in [*self._short.items()]:
+            if not forms:
+                forms = tuple(sorted(forms_of(value), key=len, reverse=True))
+                self._short[value] = forms
+            for form in forms:
+                if form in text:
+                    text = text.replace(form, MASK)
         return _patterns().sub(_masked, text)
+
+
+def _may_have_secrets(text: str) -> bool:
+    """Whether something in `text` looks as if it were made to be secret: long, with digits.
+
+    A large text may, without a look: that would take longer than to learn them.
+    """
+    if not _SHORTEST_MADE <= len(text) <= _LARGE:
+        return len(text) > _LARGE
+    words = (word for word in text.split() if len(word) >= _SHORTEST_MADE)
+    return any(_DIGIT.search(word) and _LETTER.search(word) for word in words)
 
 
 def _masked(match: re.Match[str]) -> str:
@@ -65,42 +101,3 @@ def _masked(match: re.Match[str]) -> str:
         head, colon, name = match[0].rpartition(":")
         return head + colon + _patterns().sub(_masked, name)
     return "".join(part for part in match.groups() if part) + MASK
-
-
-def _forms(value: str) -> set[str]:
-    """Return how `value` may be written: as it is, escaped for JSON, Python and URLs, base64."""
-    import json
-    from urllib.parse import quote, quote_plus
-
-    # Beside both quotes, Python escapes the single one.
-    forms = {value, repr(value)[1:-1], repr(f"{value}\"'")[1:-4]}
-    for ascii_only in (True, False):
-        escaped = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
-        forms |= {escaped, json.dumps(escaped)[1:-1]}
-    for escape in (quote, quote_plus):
-        for safe in ("", "/"):
-            escaped = escape(value, safe=safe)
-            forms |= {escaped, re.sub("%..", lambda match: match[0].lower(), escaped)}
-    forms |= _base64_forms(value.encode("utf-8", "surrogatepass"))
-    # A key of several lines may be shown line by line.
-    forms |= {line for line in value.splitlines() if len(line) >= 2 * MIN_SECRET}
-    return forms
-
-
-def _base64_forms(data: bytes) -> set[str]:
-    """Return the characters that `data` gives in base64 wherever in a longer text it stands.
-
-    Base64 turns three bytes into four characters, so there are three ways to meet `data`; the
-    characters at the ends also depend on its neighbours and are left out.
-    """
-    import base64
-
-    forms = set()
-    for before in range(3):
-        start = (0, 2, 3)[before]
-        bits = 8 * (before + len(data))
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            form = encode(bytes(before) + data).decode()[start : bits // 6]
-            if len(form) >= MIN_SECRET:
-                forms.add(form)
-    return forms
