@@ -63,19 +63,44 @@ def aimock_journal(url: str) -> list[dict[str, Any]]:
 @contextmanager
 def everything(transport: Literal["sse", "streamable-http"]) -> Iterator[str]:
     """Run server-everything, which has all that MCP has; the URL of its endpoint."""
-    port = _free_port()
     argument, path = {"sse": ("sse", "sse"), "streamable-http": ("streamableHttp", "mcp")}[
         transport
     ]
+    script = node_script("@modelcontextprotocol/server-everything")
+    with listening(lambda _: ["node", script, argument], by_variable=True) as origin:
+        yield f"{origin}/{path}"
+
+
+@contextmanager
+def oidc_provider(script: Path, life: int, *kinds: str) -> Iterator[str]:
+    """Run `script`, an authorization server on `oidc-provider`; its origin, which is its name.
+
+    `life` is the seconds that access tokens live.
+    """
+    if not (MODULES / "oidc-provider").is_dir():
+        raise AssertionError("oidc-provider is not installed: run ./test, which installs it")
+    node = node_binary("node")  # of tests/node: the package needs a newer one than most have
+    with listening(lambda port: [node, str(script), str(port), str(life), *kinds]) as origin:
+        yield origin
+
+
+@contextmanager
+def listening(
+    command: Callable[[int], Sequence[str]], *, by_variable: bool = False
+) -> Iterator[str]:
+    """Run `command`, which listens on the port it is given; its origin.
+
+    `by_variable`: the port is given as `PORT` in its environment, too.
+    """
+    port = _free_port()
 
     def answers() -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return True
         return False
 
-    script = node_script("@modelcontextprotocol/server-everything")
-    with _running(["node", script, argument], answers, {"PORT": str(port)}):
-        yield f"http://127.0.0.1:{port}/{path}"
+    with _running(command(port), answers, {"PORT": str(port)} if by_variable else None):
+        yield f"http://127.0.0.1:{port}"
 
 
 def _free_port() -> int:

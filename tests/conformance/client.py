@@ -1,6 +1,6 @@
-"""The client of the conformance suite: Patina's own connection code, and nothing beside it.
+"""The client of the conformance suite: Patina's own connections and sign-ins, nothing beside them.
 
-The suite starts it as `python -P tests/conformance/client.py URL` and says by the environment
+The suite starts it as `python -m tests.conformance.client URL` and says by the environment
 which scenario runs: `MCP_CONFORMANCE_SCENARIO`, and `MCP_CONFORMANCE_CONTEXT` as JSON. An end
 with 0 says that all went as it should.
 """
@@ -14,10 +14,15 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import anyio
+from tests.conformance.signing_in import MemoryGrants, Robot, settings_for
 
+from patina.engine.clock import SystemClock
+from patina.mcp.auth.failing import SIGN_IN
+from patina.mcp.auth.sign_ins import SignIns
 from patina.mcp.features import ServerFeatures
 from patina.mcp.supervisor import Supervisor
 from patina.mcp.toolset import Toolset
+from patina.mcp.transports.remote import Network
 from patina.model.chat import ToolInfo
 from patina.model.faults import Fault, McpFault, PermissionFault
 from patina.model.forms import fields_of, with_defaults
@@ -29,11 +34,14 @@ SERVER: Final = "suite"
 SECONDS: Final = 40.0
 
 
-class NoKeys:
-    """A key ring with nothing in it."""
+class Given:
+    """A key ring with the secrets that a scenario gives."""
+
+    def __init__(self, secrets: Mapping[str, Any]) -> None:
+        self._secrets = {name: text for name, text in secrets.items() if isinstance(text, str)}
 
     def get(self, name: str) -> str | None:
-        return None
+        return self._secrets.get(name)
 
     def set(self, name: str, value: str) -> None:
         raise AssertionError(f"nothing here stores {name}")
@@ -42,7 +50,7 @@ class NoKeys:
         return False
 
     def names(self) -> tuple[str, ...]:
-        return ()
+        return tuple(sorted(self._secrets))
 
 
 class Defaults:
@@ -72,14 +80,28 @@ class Defaults:
 class Client:
     """A connected server, and what the scenarios do with it."""
 
-    def __init__(self, supervisor: Supervisor, context: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        sign_ins: SignIns,
+        settings: ServerSettings,
+        context: Mapping[str, Any],
+    ) -> None:
         self.context = context
         self._supervisor = supervisor
+        self._sign_ins = sign_ins
+        self._settings = settings
         self._tools = Toolset(supervisor)
         self.features = ServerFeatures(supervisor, self._tools, lambda _: {})
 
     async def connect(self) -> None:
         await self._supervisor.connect(SERVER)
+
+    async def sign_in(self) -> None:
+        """Sign in, as somebody does who was told to. Nothing goes on where that fails."""
+        ended = await self._sign_ins.sign_in(SERVER, self._settings, Robot())
+        if ended.state != "connected":
+            raise SystemExit(f"signing in ended as {ended.state} ({ended.step}): {ended.message}")
 
     async def tools(self) -> tuple[ToolInfo, ...]:
         return await self._tools.list((SERVER,))
@@ -97,12 +119,28 @@ class Client:
 
 
 async def list_tools(client: Client) -> None:
+    await client.connect()
     await client.tools()
+
+
+async def sign_in(client: Client) -> None:
+    """Use the server, and sign in whenever only that is missing; nobody does that for ever."""
+    for left in (2, 1, 0):
+        try:
+            await client.connect()
+            for tool in await client.tools():
+                await client.call(tool.tool, {})
+        except McpFault as fault:
+            if fault.failure.code != SIGN_IN or not left:
+                raise
+            await client.sign_in()
+        else:
+            return
 
 
 def call_tools(*calls: tuple[str, dict[str, Any]]) -> Callable[[Client], Awaitable[None]]:
     async def run(client: Client) -> None:
-        await client.tools()
+        await list_tools(client)
         for name, arguments in calls:
             await client.call(name, arguments)
 
@@ -111,13 +149,14 @@ def call_tools(*calls: tuple[str, dict[str, Any]]) -> Callable[[Client], Awaitab
 
 async def call_as_told(client: Client) -> None:
     """What to call, and with what, is in the context."""
-    await client.tools()
+    await list_tools(client)
     for call in client.context["toolCalls"]:
         await client.call(call["name"], call["arguments"])
 
 
 async def call_all(client: Client) -> None:
     """Call whatever is listed, so that a tool which ought to be left out would be seen."""
+    await client.connect()
     for tool in await client.tools():
         await client.call(tool.tool, dict.fromkeys(tool.schema.get("properties", {}), "x"))
 
@@ -136,11 +175,13 @@ async def use_everything(client: Client) -> None:
 
 async def check_arguments(client: Client) -> None:
     """Checking arguments is where a reference of a schema would be looked up."""
+    await client.connect()
     for tool in await client.tools():
         client.check(tool, {"id": "a-1", "profile": {"displayName": "A"}})
 
 
 async def send_schema_back(client: Client) -> None:
+    await client.connect()
     listed = {tool.tool: tool.schema for tool in await client.tools()}
     await client.call("json_schema_echo", {"schema": listed["json_schema_2020_12_tool"]})
 
@@ -165,17 +206,25 @@ SCENARIOS: Final[dict[str, Callable[[Client], Awaitable[None]]]] = {
 }
 
 
+def _steps_of(scenario: str) -> Callable[[Client], Awaitable[None]]:
+    if scenario in SCENARIOS:
+        return SCENARIOS[scenario]
+    return sign_in if scenario.startswith("auth/") else list_tools
+
+
 async def main(url: str, scenario: str, context: Mapping[str, Any], root: Path) -> None:
-    settings = ServerSettings(transport="streamable-http", url=url)
+    settings = settings_for(url, scenario, context)
     kept = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP")
     environ = {name: os.environ[name] for name in kept if name in os.environ}
 
     async def no_blob(content: bytes) -> str:
         raise AssertionError(f"{len(content)} bytes that no scenario sends")
 
+    keys = Resolver(environ, Given(context), lambda _: None)
+    sign_ins = SignIns(MemoryGrants(), keys, SystemClock(), Network(), lambda _: None)
     supervisor = Supervisor(
         {SERVER: settings},
-        keys=Resolver(environ, NoKeys(), lambda _: None),
+        keys=keys,
         environ=environ,
         data=root / "data",
         state=root / "state",
@@ -183,12 +232,12 @@ async def main(url: str, scenario: str, context: Mapping[str, Any], root: Path) 
         put_blob=no_blob,
         on_change=lambda *_: None,
         allow_start=frozenset((SERVER,)),
+        sign_ins=sign_ins,
     )
     with anyio.fail_after(SECONDS):
         async with supervisor:
-            client = Client(supervisor, context)
-            await client.connect()
-            await SCENARIOS[scenario](client)
+            client = Client(supervisor, sign_ins, settings, context)
+            await _steps_of(scenario)(client)
             await supervisor.close()
 
 

@@ -279,7 +279,7 @@ async def test_a_port_that_never_answers(house: House) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "media_type", "kind", "says"),
     [
-        ("401 Unauthorized", b"{}", "application/json", "needs_sign_in", "--header"),
+        ("401 Unauthorized", b"{}", "application/json", "needs_sign_in", "patina mcp token s"),
         ("403 Forbidden", b"no", "text/plain", "forbidden", "--header"),
         ("404 Not Found", b"", "text/plain", "wrong_path", "/mcp or /sse"),
         ("404 Not Found", b"<html></html>", "text/html", "wrong_path", "/mcp or /sse"),

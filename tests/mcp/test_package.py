@@ -21,7 +21,7 @@ from patina.model.faults import McpFault
 from patina.model.packages import AUTH_TYPES, PACKAGE_TYPES, AuthType
 from patina.model.settings import ServerSettings
 from patina.secrets.environment import Resolver
-from patina.secrets.file import FileKeys
+from patina.secrets.vault import key_file_vault
 
 
 def package(kind: str, identifier: str, **more: str) -> dict[str, str]:
@@ -194,7 +194,7 @@ def test_the_variables_tell_how_to_authenticate(
 
 
 def resolver(folder: Path, **secrets: str) -> Resolver:
-    kept = FileKeys(folder / "secrets.json", update_file)
+    kept = key_file_vault(folder / "secrets.enc", folder / "key", update_file)
     for name, value in secrets.items():
         kept.set(f"aws/{name}", value)
     return Resolver({"FROM_PARENT": "parent"}, kept, lambda _: None)

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 import anyio
 from msgspec import Struct
 
-from patina.mcp.failing import CUT, Forgotten, fault, fault_of, is_cut, was_unsent
+from patina.mcp.failing import (
+    CUT,
+    Forgotten,
+    fault,
+    fault_of,
+    hint_of,
+    is_cut,
+    knows_why,
+    was_unsent,
+)
 from patina.mcp.transports.link import Link
 from patina.model.faults import Failure, McpFault
 
@@ -77,3 +86,21 @@ class Attempt:
             return fault(server, f"was stopped while {meanwhile}", code=CUT)
         words = f"stopped while {meanwhile}: it {await link.last_words()}"
         return fault(server, words, code=CUT)
+
+
+async def start_fault(server: str, link: Link, error: Exception, wait: float) -> McpFault:
+    """Return what to say of a server that did not come as far as to be connected over `link`.
+
+    `wait` is the seconds that it had. Bounded.
+    """
+    words = await link.last_words()
+    if isinstance(error, TimeoutError):
+        hint = "Is it an MCP server, and the right transport? "
+        return fault(
+            server,
+            f"did not answer within {wait:g} s: {link.tried} {words}",
+            hint=f"{hint}`patina mcp logs {server}` shows all it said.",
+        )
+    if link.ended.is_set() and is_cut(error) and not knows_why(error):
+        return fault(server, f"did not start: {link.tried} {words}", hint=hint_of(error))
+    return fault_of(server, error, f"did not start ({link.tried})", wait)

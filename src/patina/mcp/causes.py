@@ -3,8 +3,9 @@
 import re
 from typing import Final
 
+from patina.mcp.auth.failing import SIGN_IN
 from patina.mcp.causes_local import by_end, by_words
-from patina.mcp.causes_remote import by_look
+from patina.mcp.causes_remote import by_look, needs_sign_in
 from patina.mcp.diagnosis import BEFORE_THE_START, log_hint
 from patina.mcp.facts import Diagnosis, Facts
 from patina.mcp.text import shortened, visible
@@ -17,6 +18,8 @@ def diagnose(facts: Facts) -> Diagnosis:
     failure = facts.failure
     if failure.code in BEFORE_THE_START:
         return Diagnosis(failure.code, failure.message, failure.hint)
+    if failure.code == SIGN_IN:
+        return needs_sign_in(facts)
     local = facts.settings.transport == "stdio"
     found = by_words(facts) if local else None
     if facts.look is not None:

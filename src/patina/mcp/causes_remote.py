@@ -1,8 +1,11 @@
 """Why a remote server does not run, by a look at it from outside."""
 
+from typing import Final
+
 from patina.mcp.facts import Diagnosis, Facts
+from patina.mcp.key_hints import refused
 from patina.mcp.look import Look
-from patina.mcp.text import shortened
+from patina.mcp.text import shortened, visible
 
 
 def by_look(facts: Facts, look: Look) -> Diagnosis | None:
@@ -14,13 +17,7 @@ def by_look(facts: Facts, look: Look) -> Diagnosis | None:
     status = look.status()
     edit = f"`patina mcp edit {server} --"
     if status in (401, 407) or (status == 403 and look.spoken != kind):
-        what = "wants to know who you are" if status == 401 else "does not let you in"
-        return Diagnosis(
-            "needs_sign_in" if status == 401 else "forbidden",
-            f"The server {what} (HTTP status {status}).",
-            f'Give it your key: {edit}header "Authorization=Bearer secret:{server}"`, kept with '
-            f"`patina keys set {server}`; or check that the one it has is still valid.",
-        )
+        return _not_let_in(facts, status)
     if look.spoken and look.spoken != kind:
         return Diagnosis(
             "wrong_transport",
@@ -30,6 +27,49 @@ def by_look(facts: Facts, look: Look) -> Diagnosis | None:
     if look.spoken:
         return None
     return _no_server(facts, look, status)
+
+
+def _not_let_in(facts: Facts, status: int) -> Diagnosis:
+    server = facts.server
+    if facts.sign_in is not None and status != 407:
+        return needs_sign_in(facts, status)
+    what = "wants to know who you are" if status == 401 else "does not let you in"
+    kind = "needs_sign_in" if status == 401 else "forbidden"
+    sentence = f"The server {what} (HTTP status {status})."
+    said = refused(server, facts.settings)
+    if facts.settings.headers and status == 401:
+        return Diagnosis(kind, f"{sentence} What was refused is its key.", said.hint)
+    hint = (
+        f'Give it your key: `patina mcp edit {server} --header "Authorization=Bearer '
+        f'secret:{server}"`, kept with `patina keys set {server}`; or check that the one it has is '
+        "still valid."
+    )
+    return Diagnosis(kind, sentence, hint)
+
+
+def needs_sign_in(facts: Facts, status: int = 0) -> Diagnosis:
+    """Return that a person has to sign in, and where the last sign-in failed."""
+    server, last = facts.server, facts.sign_in
+    sentence = f"Server {server} wants you to sign in."
+    if status:
+        sentence = f"{sentence.removesuffix('.')} (HTTP status {status})."
+    if last is not None and last.state in ("error", "denied", "timeout"):
+        step = _STEPS.get(last.step, "")
+        why = shortened(visible(last.message), 300).removesuffix(".")
+        at = f" at the step {last.step} ({step})" if step else ""
+        sentence += f" The last sign-in failed{at}" + (f": {why}." if why else ".")
+    return Diagnosis("needs_sign_in", sentence, f"Run `patina mcp login {server}`.")
+
+
+# The steps of `auth.failing`, in words.
+_STEPS: Final = {
+    "discovery": "finding out who signs people in",
+    "registration": "making Patina known there",
+    "authorization": "sending the person to the page",
+    "callback": "the answer that the browser brought",
+    "token": "getting the token",
+    "refresh": "renewing the token",
+}
 
 
 def _scheme(look: Look) -> str:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
-from patina.mcp.attempt import Attempt, Ending
+from patina.mcp.attempt import Attempt, Ending, start_fault
 from patina.mcp.definitions import Definition
-from patina.mcp.failing import AWAY, fault, fault_of, is_cut
+from patina.mcp.failing import AWAY, fault, fault_of, is_cut, of_failure
 from patina.mcp.hosting import Host
 from patina.mcp.offering import Offering
 from patina.mcp.text import shortened, visible
@@ -141,9 +141,7 @@ class Connection:
         attempt = self._attempt
         await attempt.settled.wait()
         if attempt.failure is not None:
-            raise McpFault(
-                attempt.failure.message, hint=attempt.failure.hint, code=attempt.failure.code
-            )
+            raise of_failure(attempt.failure)
 
     async def close(self) -> None:
         """Be idle, the server and its children gone. Bounded by the grace of `process.stop`."""
@@ -337,7 +335,7 @@ class Connection:
                         if protocol == "auto" and attempt.died_at_once:
                             link.log("it ended at the first question; once more, the older way")
                             return False
-                        self._end(attempt, await self._start_fault(link, error))
+                        self._end(attempt, await start_fault(self.server, link, error, self.wait))
                         return True
                     await self._serve(attempt, link, session)
         if opening.cancelled_caught:
@@ -375,18 +373,6 @@ class Connection:
             with suppress(McpFault):
                 await self.refresh()
             await anyio.sleep(_RELIST_PAUSE)
-
-    async def _start_fault(self, link: Link, error: Exception) -> McpFault:
-        words = await link.last_words()
-        if isinstance(error, TimeoutError):
-            hint = "Is it an MCP server, and the right transport? "
-            return self._fault(
-                f"did not answer within {self.wait:g} s: {link.tried} {words}",
-                hint=f"{hint}`patina mcp logs {self.server}` shows all it said.",
-            )
-        if link.ended.is_set() and is_cut(error):
-            return self._fault(f"did not start: {link.tried} {words}")
-        return self._fault_of(error, f"did not start ({link.tried})")
 
     def _fault(self, what: str, *, hint: str = "") -> McpFault:
         return fault(self.server, what, hint=hint)

@@ -73,6 +73,7 @@ class Connections:
             put_blob=self._put_blob,
             on_resource=partial(self._on_resource, server),
             subscribed=self._subscribed.setdefault(server, set()),
+            mask=self._around.mask,
         )
 
     def _opener(self, server: str, settings: Callable[[], ServerSettings]) -> Opener:

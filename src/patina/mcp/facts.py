@@ -6,6 +6,7 @@ from patina.mcp.exchange import Exchange
 from patina.mcp.look import Look
 from patina.model.faults import Failure
 from patina.model.settings import ServerSettings
+from patina.model.sign_in import SignIn
 
 
 class Diagnosis(Struct, frozen=True):
@@ -21,7 +22,8 @@ class Facts(Struct, frozen=True, kw_only=True):
 
     `opened`: a process was started, or a connection made. `words` are the link's last ones and
     `lines` what the server said beside the protocol, newest last. `withheld` are the names of
-    variables that it was not given, `look` a look at a remote server.
+    variables that it was not given, `look` a look at a remote server. `sign_in` is how far the
+    sign-in to it is, None where nobody can sign in.
     """
 
     server: str
@@ -34,3 +36,4 @@ class Facts(Struct, frozen=True, kw_only=True):
     exchanges: tuple[Exchange, ...] = ()
     withheld: frozenset[str] = frozenset()
     look: Look | None = None
+    sign_in: SignIn | None = None

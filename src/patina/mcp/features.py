@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import anyio
 
 from patina.mcp.definitions import Offers
-from patina.mcp.failing import Forgotten, fault
+from patina.mcp.failing import Forgotten, fault, sign_in_fault
 from patina.mcp.patience import Patience
 from patina.mcp.results import parts_of, resource_part
 from patina.mcp.supervisor import Supervisor
@@ -107,6 +107,8 @@ class ServerFeatures:
             return
         supervisor.startable(server)
         status = next(one for one in supervisor.status() if one.server == server)
+        if status.wants_sign_in:
+            raise sign_in_fault(server)
         if status.state in ("error", "starting", "reconnecting"):
             raise McpFault(
                 f"Server {server} is not connected: {status.text.removesuffix('.')}.",
@@ -211,10 +213,11 @@ class ServerFeatures:
         patience = Patience(dialog, self._supervisor.settings(server).tool_timeout)
         its = patience if dialog is not None else None
         again = True
+        refusals = self._supervisor.signing.call(server, its)
         with patience.scope:
             while True:
-                await patience.aside(self._supervisor.connect(server))
                 try:
+                    await patience.aside(self._supervisor.connect(server))
                     return await self._supervisor.use(
                         server,
                         lambda connection: connection.use(
@@ -225,4 +228,7 @@ class ServerFeatures:
                     if not again:
                         raise
                     again = False
+                except McpFault as refusal:
+                    if not await patience.aside(refusals.mended(refusal)):
+                        raise
         raise fault(server, f"did not {verb}: no answer within {patience.seconds:g} s")

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 import anyio.lowlevel
 from msgspec import Struct
 
+from patina.model.masking import Mask, unmasked
+
 PutBlob = Callable[[bytes], Awaitable[str]]
 
 
@@ -22,7 +24,8 @@ class Host(Struct, frozen=True, kw_only=True):
 
     `roots` returns the folders that the user chose for it, as of now; `put_blob` keeps bytes and
     returns their name; `on_resource` hears the URI of a resource that changed, and must not wait.
-    `subscribed` are the resources to be told of, which outlive a session.
+    `subscribed` are the resources to be told of, which outlive a session. `mask` masks secrets in
+    what the server lists, tells and asks; results are masked by who keeps or shows them.
     """
 
     server: str = ""
@@ -30,3 +33,4 @@ class Host(Struct, frozen=True, kw_only=True):
     put_blob: PutBlob = _nowhere
     on_resource: Callable[[str], None] = _unheard
     subscribed: set[str] = set()
+    mask: Mask = unmasked

@@ -5,7 +5,8 @@
     connected -> reconnecting -> connected, or error for good (died too often)
 
 A server that died is started again after growing pauses, a few times. One that could not be
-reached is tried for as long as it takes; one that only forgot its session, at once.
+reached is tried for as long as it takes; one that only forgot its session, at once. One that a
+person has to sign in to is not tried again by itself.
 """
 
 import time
@@ -17,10 +18,11 @@ from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from patina.mcp.attempt import Ending
+from patina.mcp.auth.failing import SIGN_IN
 from patina.mcp.connection import Connection
-from patina.mcp.failing import fault
+from patina.mcp.failing import fault, of_failure
 from patina.model.events import ServerState
-from patina.model.faults import Failure, Fault, McpFault
+from patina.model.faults import Failure, Fault
 from patina.model.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -96,6 +98,12 @@ class Keeper:
         """Whether a call can be made at once."""
         return self.connection.connected
 
+    @property
+    def wants_sign_in(self) -> bool:
+        """Whether it only waits for a person to sign in."""
+        ending = self.connection.ending
+        return self.state == "error" and ending is not None and ending.failure.code == SIGN_IN
+
     async def connect(self, *, lasting: bool = False) -> None:
         """Be connected. Bounded; shared by all who ask; a pause before the next try ends now.
 
@@ -120,8 +128,7 @@ class Keeper:
         recovery.wake.set()
         await tried.wait()
         if not self.connection.connected:
-            failure = recovery.ending.failure
-            raise McpFault(failure.message, hint=failure.hint, code=failure.code)
+            raise of_failure(recovery.ending.failure)
 
     async def use(self, deed: Callable[[Connection], Awaitable[R]]) -> R:
         """Return what `deed` gets from the connection. The server does not rest meanwhile."""
@@ -282,7 +289,11 @@ class Keeper:
         if ending.away or ending.forgotten:
             recovery.pause = min(pace.restart[0] * 2.0**recovery.away_tries, pace.network_most)
             recovery.away_tries = min(recovery.away_tries + 1, 30)
-        elif recovery.outage and self.restart_count < self.settings.restarts:
+        elif (
+            recovery.outage
+            and self.restart_count < self.settings.restarts
+            and ending.failure.code != SIGN_IN
+        ):
             recovery.pause = pace.restart[min(self.restart_count, len(pace.restart) - 1)]
             recovery.counted = True
         else:
@@ -296,7 +307,11 @@ class Keeper:
     def _give_up(self, recovery: "_Recovery") -> None:
         recovery.pause = None
         self._announce = True
-        if recovery.outage:
+        if recovery.failure.code == SIGN_IN:
+            self._become("error", recovery.failure.message)
+            hint = recovery.failure.hint
+            self._on_notice("warning", f"{self._display} MCP wants you to sign in. {hint}")
+        elif recovery.outage:
             self.permanent = True
             self._become("error", recovery.failure.message)
             self._on_notice("error", f"{self._display} MCP failed to restart. Check settings.")

@@ -2,7 +2,8 @@
 
     {"version": "1.0", "profiles": [...], "mcps": [McpConfig, ...]}
 
-It holds no secrets: keys are kept by the names of the variables, or stand in a key file.
+It holds no secrets: keys are kept by the names of the variables, or stand in a key file; those
+that lie beside it are read by `legacy_secrets`.
 """
 
 from pathlib import Path
@@ -17,7 +18,7 @@ from patina.mcp.auth_type import auth_type
 from patina.mcp.oneline import parse_add, slug
 from patina.model.faults import UsageFault
 from patina.model.packages import AuthType, PackageType
-from patina.model.settings import AuthMode, ServerSettings, Transport
+from patina.model.settings import AuthMode, OAuthSettings, ServerSettings, Transport
 
 # "http" is what the protocol called its remote transport before it had two of them.
 _TRANSPORTS: Final[dict[str, Transport]] = {
@@ -160,8 +161,12 @@ def to_settings(config: McpConfig) -> tuple[str, ServerSettings]:
             hint="Add it with `patina mcp add NAME -- COMMAND ARGS…`.",
         )
     values.pop(_AUTHORIZATION, None)
-    auth_mode: AuthMode = "client" if config.auth_type == "oauth" else "auto"
-    return name, replace(settings, env=values, auth_mode=auth_mode)
+    if config.auth_type != "oauth":
+        return name, replace(settings, env=values)
+    # Such a server finds its access token in the variable that it names first (A-57).
+    variable = config.env_vars[0].name if config.env_vars else ""
+    oauth = OAuthSettings(variable=variable)
+    return name, replace(settings, env=values, auth_mode="client", oauth=oauth)
 
 
 def from_settings(name: str, settings: ServerSettings) -> McpConfig:
@@ -206,14 +211,19 @@ def _values(name: str, config: McpConfig) -> dict[str, str]:
     """Return the variables with the references in place of their values."""
     if config.auth_type in ("none", "oauth"):
         return {}
-    # A remote server may take its key without giving it a name.
-    variables = [one.name for one in config.env_vars] or [_AUTHORIZATION]
+    variables = secret_variables(config)
     values = {variable: f"secret:{name}/{variable}" for variable in variables}
     if config.auth_type == "keyfile":
         if not config.keyfile_path:
             raise UsageFault(f"{config.name} has no keyfile_path.", hint="Write it into the file.")
         values[variables[0]] = f"{_KEYFILE}{config.keyfile_path}"
     return values
+
+
+def secret_variables(config: McpConfig) -> list[str]:
+    """Return the names of a server's keys, at least one: the first is that of its only one."""
+    # A remote server may take its key without giving it a name.
+    return [one.name for one in config.env_vars] or [_AUTHORIZATION]
 
 
 def _package(package: Package | None) -> dict[str, str]:

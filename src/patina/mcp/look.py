@@ -8,7 +8,7 @@ events as the older transport has it.
 import importlib
 import ssl
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -19,7 +19,9 @@ import msgspec
 from msgspec import Struct
 
 from patina.mcp.text import shortened, visible
+from patina.mcp.transports.credentials import Credentials
 from patina.mcp.transports.remote import Network, Remote
+from patina.model.faults import Fault
 
 if TYPE_CHECKING:
     import httpx2
@@ -159,14 +161,15 @@ async def _asked(remote: Remote, url: str) -> Look:
     trouble: Trouble = ""
     detail = ""
     wait = min(WAIT, remote.wait)
+    credentials = Credentials(remote)
     transport = Transport(remote.network)
     with anyio.move_on_after(2 * wait):
         async with httpx2.AsyncClient(transport=transport, timeout=wait) as client:
             for method in ("POST", "GET"):
                 try:
-                    async with _answer(client, method, url, remote) as response:
+                    async with _answer(client, method, url, remote, credentials) as response:
                         certificate = certificate or _certificate(response)
-                        answers.append(await _read(method, response, remote.notes.secrets))
+                        answers.append(await _read(method, response, credentials.secrets))
                 except ERRORS as error:
                     trouble, detail = _trouble(error)
                     if trouble != "cut":  # there are servers that hang up on what they do not know
@@ -183,21 +186,21 @@ async def _asked(remote: Remote, url: str) -> Look:
         answers=tuple(answers),
         spoken=_spoken(answers),
         trouble=trouble,
-        detail=_masked(detail, remote.notes.secrets),
+        detail=_masked(detail, credentials.secrets),
     )
 
 
 @asynccontextmanager
 async def _answer(
-    client: "httpx2.AsyncClient", method: str, url: str, remote: Remote
+    client: "httpx2.AsyncClient", method: str, url: str, remote: Remote, credentials: Credentials
 ) -> "AsyncGenerator[httpx2.Response]":
     accept = "text/event-stream"
     headers = {**remote.headers, "Accept": accept}
     if method == "POST":
         headers |= {"Accept": f"application/json, {accept}", "Content-Type": "application/json"}
     content = _PING if method == "POST" else None
-    if remote.auth is not None:
-        headers |= await remote.auth.headers(method, url)
+    with suppress(Fault):  # without, it is seen that it wants them
+        headers |= await credentials.headers(method, url)
     request = client.stream(method, url, headers=headers, content=content)
     async with request as response:
         yield response

@@ -14,7 +14,6 @@ import anyio.to_thread
 import msgspec
 from msgspec import Struct
 
-from patina.mcp import environment
 from patina.mcp.causes import diagnose
 from patina.mcp.connection import LEGACY, Connection
 from patina.mcp.definitions import Definition
@@ -22,13 +21,13 @@ from patina.mcp.exchange import Exchange, Listener, heard_by
 from patina.mcp.facts import Diagnosis, Facts
 from patina.mcp.ground import withheld
 from patina.mcp.look import Look, look
-from patina.mcp.opening import Surroundings, opener
+from patina.mcp.opening import Surroundings, opener, remote_of
 from patina.mcp.server_log import log_path
 from patina.mcp.text import shortened, visible
-from patina.mcp.transports.link import Link, Notes, Opener
-from patina.mcp.transports.remote import Remote
-from patina.model.faults import Failure, McpFault
+from patina.mcp.transports.link import Link, Opener
+from patina.model.faults import Failure, Fault, McpFault
 from patina.model.settings import ServerSettings
+from patina.model.sign_in import SignIn
 
 TAIL_LINES: Final = 20
 _READ_LINES: Final = 60
@@ -135,12 +134,21 @@ async def _look(
     server: str, settings: ServerSettings, around: Surroundings, wait: float
 ) -> Look | None:
     try:
-        headers = await anyio.to_thread.run_sync(environment.headers, server, settings, around.keys)
+        remote = await remote_of(server, settings, around, wait)
     except McpFault:
         return None  # a key for its headers is missing: nobody was asked
-    secrets = tuple(value for name, value in headers.items() if value != settings.headers[name])
-    notes = Notes(server, log_path(around.state, server), secrets)
-    return await look(Remote(settings.url, headers, notes, around.network, wait=wait))
+    return await look(remote)
+
+
+async def _sign_in(server: str, settings: ServerSettings, around: Surroundings) -> SignIn | None:
+    """Return how far the sign-in to a server is, None where nobody can sign in to it."""
+    sign_ins = around.sign_ins
+    if sign_ins is None or not sign_ins.can_sign_in(settings):
+        return None
+    try:
+        return await sign_ins.state(server, settings)
+    except Fault:
+        return SignIn(server=server, state="disconnected")
 
 
 def _connected(server: str, connection: Connection, watch: _Watch) -> Report:
@@ -178,6 +186,7 @@ async def _finished(
         lines = await anyio.to_thread.run_sync(_said, log_path(around.state, report.server))
     diagnosis = None
     if failure is not None:
+        sign_in = await _sign_in(report.server, settings, around)
         facts = Facts(
             server=report.server,
             settings=settings,
@@ -189,6 +198,7 @@ async def _finished(
             exchanges=tuple(watch.listener.exchanges),
             withheld=frozenset(withheld(around.environ)),
             look=seen,
+            sign_in=sign_in,
         )
         diagnosis = diagnose(facts)
     return msgspec.structs.replace(

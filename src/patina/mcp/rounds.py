@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 import mcp_types as types
-from anyio.abc import TaskGroup
 from mcp.client import ClientRequestContext
 from pydantic import ValidationError
 
 from mcp import MCPError
 from patina.mcp.asking import asked_of
 from patina.mcp.text import shortened, visible
+from patina.mcp.visits import finished, visited
 from patina.model.faults import McpFault
-from patina.model.questions import Asked
-from patina.ports.dialog import Dialog
 
 if TYPE_CHECKING:
     from patina.mcp.sdk import Session
@@ -30,7 +28,6 @@ MOST_PAGES: Final = 3
 _PAUSES: Final = (0.05, 0.1, 0.2)
 _LAST_PAUSE: Final = 0.25
 _WORDS: Final = 500
-_DONE: Final = "Is the visit to that page done? The call is made again then."
 
 R = TypeVar("R")
 Ask = Callable[[types.InputResponses | None, str | None], Awaitable[R | types.InputRequiredResult]]
@@ -44,28 +41,50 @@ async def to_the_end(session: "Session", ask: Ask[R]) -> R:
     """
     answers: types.InputResponses | None = None
     state: str | None = None
+    opened: set[str] = set()
     for round_ in range(MOST_ROUNDS + 1):
         result = await _with_visits(session, ask, answers, state)
         if not isinstance(result, types.InputRequiredResult):
             return result
         answers, state = None, result.request_state
         if result.input_requests:
-            answers = await _answers(session, result.input_requests)
+            answers = await _answers(session, result.input_requests, opened)
         else:
             await anyio.sleep(_PAUSES[round_] if round_ < len(_PAUSES) else _LAST_PAUSE)
     raise McpFault(f"it asked for more input over {MOST_ROUNDS} times")
 
 
-async def _answers(session: "Session", requests: types.InputRequests) -> types.InputResponses:
+async def _answers(
+    session: "Session", requests: types.InputRequests, opened: set[str]
+) -> types.InputResponses:
+    """Return the answers. `opened` are the pages that a person agreed to visit, for this request.
+
+    A server that asks for the same page again only waits for the end of the visit: the page is not
+    opened twice.
+    """
     answers: types.InputResponses = {}
     for key, request in requests.items():
+        page = _page(request)
+        dialog = session.calls.dialog()
+        if page in opened and dialog is not None:
+            over = await finished(dialog, anyio.Event())
+            answers[key] = types.ElicitResult(action="accept" if over else "cancel")
+            continue
         context = ClientRequestContext(session=session, request_id=key)
         response = await session.dispatch_input_request(context, request)
         if isinstance(response, types.ErrorData):
             said = shortened(visible(response.message), _WORDS)
             raise McpFault(f"it asked for what it is not given: {said}")
         answers[key] = response
+        if page and isinstance(response, types.ElicitResult) and response.action == "accept":
+            opened.add(page)
     return answers
+
+
+def _page(request: types.InputRequest) -> str:
+    """Return the page that a person is asked to visit, "" where it is something else."""
+    params = request.params if isinstance(request, types.ElicitRequest) else None
+    return params.url if isinstance(params, types.ElicitRequestURLParams) else ""
 
 
 async def _with_visits(
@@ -100,28 +119,6 @@ async def _visit_all(session: "Session", pages: list[types.ElicitRequestURLParam
         if dialog is None:
             raise McpFault(f"a page has to be visited first, {address}", hint="Try again after.")
         with session.visit(page.elicitation_id) as done:
-            answered = await dialog.ask(asked_of(page))
-            if answered.action != "accept" or not await _finished(dialog, done):
+            if not await visited(dialog, asked_of(page), done):
                 words = f"a page has to be visited first, {address}, and was not"
                 raise McpFault(words, hint="Visit it and ask again.")
-
-
-async def _finished(dialog: Dialog, done: anyio.Event) -> bool:
-    """Wait for the end of a visit: the server tells of it, or the person says so.
-
-    The server need not tell (2025-11-25: "notifications/elicitation/complete" is a MAY).
-    """
-    said_so = False
-
-    async def ask(tasks: TaskGroup) -> None:
-        nonlocal said_so
-        question = Asked(kind="form", text=_DONE, form={"type": "object"})
-        answered = await dialog.ask(question)
-        said_so = answered.action == "accept"
-        tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ask, tasks)
-        await done.wait()
-        tasks.cancel_scope.cancel()
-    return said_so or done.is_set()

@@ -23,6 +23,7 @@ from patina import __version__
 from patina.mcp import asking
 from patina.mcp.behalf import Calls
 from patina.mcp.definitions import Definition
+from patina.mcp.failing import wants_sign_in
 from patina.mcp.hosting import Host
 from patina.mcp.paging import Listing
 from patina.mcp.rounds import to_the_end
@@ -30,6 +31,7 @@ from patina.mcp.task_session import CreatedTask, TaskSession
 from patina.mcp.tasks import follow_task, resume_task, run_task
 from patina.mcp.transports.link import Link
 from patina.model.faults import Fault, McpFault
+from patina.model.masking import Mask, masked, masked_json
 from patina.ports.dialog import Dialog
 
 # A server of the older era may ignore the question instead of refusing it.
@@ -89,6 +91,9 @@ class Session(TaskSession):
 
     def adopt(self, result: types.InitializeResult | types.DiscoverResult) -> None:
         """As the SDK's; from then on requests are known by the call that they are made for."""
+        if result.instructions:
+            words = self._host.mask(result.instructions)
+            result = result.model_copy(update={"instructions": words})
         super().adopt(result)
         self._stamp = partial(_stamped, self._stamp, self.calls)
 
@@ -126,6 +131,7 @@ class Session(TaskSession):
         self.heard = anyio.current_time()
         data = params.data
         text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
+        text = self._host.mask(text)
         self._link.log(f"{params.level}: {text}")
         dialog = self.calls.dialog()
         if dialog is not None:
@@ -170,7 +176,7 @@ class Session(TaskSession):
         if dialog is None:
             self._link.log(f"asked a question, which was declined. {asking.UNHEARD}")
             return types.ElicitResult(action="decline")
-        asked = asking.asked_of(params)
+        asked = masked(asking.asked_of(params), self._host.mask)
         return asking.elicited(await dialog.ask(asked), asked)
 
     async def _sample(
@@ -182,6 +188,7 @@ class Session(TaskSession):
             return types.ErrorData(code=types.INVALID_REQUEST, message=asking.UNHEARD)
         try:
             prompt = await asking.sampling_of(params, self._host.put_blob)
+            prompt = masked(prompt, self._host.mask)
             sampled = await dialog.sample(self._host.server, prompt)
         except Fault as fault:
             return asking.refusal(fault)
@@ -220,6 +227,8 @@ class Session(TaskSession):
         except MCPError as error:
             if error.code == CONNECTION_CLOSED and self._link.ended.is_set():
                 raise
+            if wants_sign_in(error):
+                raise  # whatever is asked
         except (TimeoutError, RuntimeError, ValidationError):
             pass
         await self._initialize()
@@ -243,7 +252,10 @@ class Session(TaskSession):
     @property
     def listing(self) -> Listing:
         """Reads lists of the server, without those of their entries that are wrong."""
-        return Listing(self.ask_raw, self._link.log)
+        return Listing(self._ask_masked, self._link.log)
+
+    async def _ask_masked(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        return masked_json(await self.ask_raw(method, params), self._host.mask)
 
     async def definitions(self) -> tuple[Definition, ...]:
         """Return all tools, page by page. Raises `McpFault` where the paging has no end."""
@@ -279,7 +291,7 @@ class Session(TaskSession):
                 lambda responses, state: self.call_tool(
                     tool,
                     arguments,
-                    progress_callback=_progress_to(dialog),
+                    progress_callback=_progress_to(dialog, self._host.mask),
                     input_responses=responses,
                     request_state=state,
                     allow_input_required=True,
@@ -351,12 +363,12 @@ def _stamped(stamp: _Stamp, calls: Calls, data: dict[str, Any], options: CallOpt
     calls.mark(options)
 
 
-def _progress_to(dialog: Dialog | None) -> ProgressFnT | None:
+def _progress_to(dialog: Dialog | None, mask: Mask) -> ProgressFnT | None:
     if dialog is None:
         return None
 
     async def tell(progress: float, total: float | None, message: str | None) -> None:
-        dialog.progress(progress, total, message or "")
+        dialog.progress(progress, total, mask(message or ""))
 
     return tell
 

@@ -4,16 +4,18 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from patina.mcp.files import private_folder
 from patina.mcp.text import shortened, visible
+from patina.model.masking import Known
 
 LARGEST: Final = 1024 * 1024
 LONGEST_LINE: Final = 4096
 TAIL_LINES: Final = 8
+MASK: Final = "[redacted]"
 _NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])")
 
@@ -33,14 +35,18 @@ def log_path(state: Path, server: str) -> Path:
 
 
 class ServerLog:
-    """The log of one run of a server. `secrets` are values that never reach the file.
+    """The log of one run of a server. `secrets` are values that never reach the file, in no form.
 
     Nothing here raises: a log that cannot be written must not stop a server.
     """
 
-    def __init__(self, path: Path, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, path: Path, secrets: Collection[str] = ()) -> None:
         self._path = path
-        self._secrets = sorted((text for text in secrets if len(text) > 3), key=len, reverse=True)
+        self._masked = Known(MASK)
+        for secret in secrets:
+            self._masked.add(secret)
+        short = (text for text in secrets if len(text) > 3 and not Known.masks(text))
+        self._short = sorted(short, key=len, reverse=True)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._rest = b""
         self._file: BinaryIO | None = None
@@ -57,7 +63,7 @@ class ServerLog:
 
     def note(self, text: str) -> None:
         """Add a line of Patina's own; it is not part of the tail."""
-        self._write(f"-- {visible(text)}")
+        self._write(f"-- {visible(self._masked(text))}")
 
     def tail(self) -> tuple[str, ...]:
         """Return the last lines of stderr, with nothing hidden in them and no secrets."""
@@ -74,8 +80,9 @@ class ServerLog:
 
     def _line(self, raw: bytes) -> None:
         text = raw.decode("utf-8", "replace").rstrip("\r").replace("\t", "    ")
-        for secret in self._secrets:
-            text = text.replace(secret, "[redacted]")
+        text = self._masked(text)
+        for secret in self._short:
+            text = text.replace(secret, MASK)
         text = shortened(visible(text), LONGEST_LINE)
         if text.strip():
             self._tail.append(text)

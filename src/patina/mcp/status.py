@@ -24,6 +24,7 @@ _OF_THE_START: Final = (
     "url",
     "headers",
     "auth_mode",
+    "oauth",
 )
 
 
@@ -32,7 +33,8 @@ class ServerStatus(Struct, frozen=True):
 
     `text` stands beside the badge. `started_at` and `last_used` are UTC in ISO 8601, "" for never;
     `restart_count` counts since it was last well; `permanent`: it died too often and is not
-    started again. `session_id` is that of an HTTP session, `protocol` the version spoken now.
+    started again; `wants_sign_in`: it only waits for a person to sign in. `session_id` is that of
+    an HTTP session, `protocol` the version spoken now.
     """
 
     server: str
@@ -44,6 +46,7 @@ class ServerStatus(Struct, frozen=True):
     last_used: str = ""
     restart_count: int = 0
     permanent: bool = False
+    wants_sign_in: bool = False
     session_id: str = ""
     protocol: str = ""
 
@@ -91,6 +94,7 @@ def status_of(
         last_used=_as_time(keeper.last_used),
         restart_count=keeper.restart_count,
         permanent=keeper.permanent,
+        wants_sign_in=keeper.wants_sign_in,
         session_id=keeper.connection.session_id,
         protocol=keeper.connection.protocol if keeper.connected else "",
     )

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -14,18 +14,24 @@ from patina.mcp.connections import Connections
 from patina.mcp.definitions import Definition, Offers
 from patina.mcp.hosting import PutBlob
 from patina.mcp.keeper import Keeper, NoticeLevel, Pace
+from patina.mcp.keepers import Keepers
 from patina.mcp.leftovers import reap
 from patina.mcp.lists import KnownLists
 from patina.mcp.opening import Surroundings
 from patina.mcp.pins import Pins
 from patina.mcp.roster import Roster
+from patina.mcp.signing import Signing
 from patina.mcp.status import UNTRUSTED, ServerStatus, same_start, status_of
 from patina.mcp.transports.link import Opener
 from patina.mcp.transports.remote import Network
 from patina.model.events import ServerState
 from patina.model.faults import McpFault, PermissionFault, UsageFault
+from patina.model.masking import Mask, unmasked
 from patina.model.settings import ServerSettings
 from patina.ports.keys import References
+
+if TYPE_CHECKING:
+    from patina.mcp.auth.sign_ins import SignIns
 
 __all__ = ["UNTRUSTED", "OnChange", "OnNotice", "Pace", "ServerStatus", "Supervisor"]
 
@@ -50,8 +56,9 @@ class Supervisor:
     what people should be told at once, `on_resource` (server, URI) of resources that were
     subscribed to and changed; none may wait. `connect_wait` overrides the seconds
     that the settings give servers to connect. `servers` are those configured now, with the
-    commands that their packages mean; `trust` holds the consents to them, `pins` what their
-    tools were when people let them in.
+    commands that their packages mean, as `roster` has them; `trust` holds the consents to them,
+    `pins` what their tools were when people let them in. `sign_ins` know who is signed in where;
+    call `retry` when somebody is from now on.
     """
 
     def __init__(
@@ -70,11 +77,15 @@ class Supervisor:
         allow_start: frozenset[str] = frozenset(),
         openers: Mapping[str, Opener] | None = None,
         network: Network = _DIRECT,
+        sign_ins: "SignIns | None" = None,
+        mask: Mask = unmasked,
         pace: Pace = _USUAL,
         connect_wait: float | None = None,
     ) -> None:
         self.put_blob = put_blob
-        self._around = Surroundings(keys, environ, state, network)
+        self.sign_ins = sign_ins
+        self.signing = Signing(sign_ins, self.settings)
+        self._around = Surroundings(keys, environ, state, network, sign_ins, mask)
         self._data = data
         self._on_change = on_change
         self._on_notice = on_notice
@@ -87,8 +98,7 @@ class Supervisor:
         self._connections = Connections(
             self._around, openers or {}, connect_wait, self._lists, put_blob, on_resource
         )
-        self._keepers: dict[str, Keeper] = {}
-        self._leaving: dict[str, anyio.Event] = {}
+        self._keepers = Keepers(self._make_keeper)
         self._told: dict[str, tuple[ServerState, str, int]] = {}
         self._tasks: TaskGroup | None = None
         self._background = False
@@ -101,12 +111,12 @@ class Supervisor:
         return Roster(servers, environ, self._data, allowed=allowed, given=self._given)
 
     def _use(self, roster: Roster) -> None:
-        self._roster = roster
+        self.roster = roster
         self.servers = roster.servers
         self.trust = roster.trust
 
     async def __aenter__(self) -> Self:
-        await self._roster.look_up()
+        await self.roster.look_up()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(reap, self._around.state)
@@ -127,11 +137,11 @@ class Supervisor:
             self._tasks = None
 
     def _key(self, server: str) -> str:
-        return self._roster.key(server, running=self.connected(server))
+        return self.roster.key(server, running=self.connected(server))
 
     def settings(self, server: str) -> ServerSettings:
         """Return the settings of an enabled server. Raises `UsageFault` for any other name."""
-        return self._roster.settings(server)
+        return self.roster.settings(server)
 
     def startable(self, server: str) -> None:
         """Return where `server` may be connected; else raise what stands in the way.
@@ -139,18 +149,11 @@ class Supervisor:
         `PermissionFault` where consent is missing, `McpFault` where nothing could be started. A
         remote server needs no consent.
         """
-        self._roster.startable(server)
-
-    def waiting(self, servers: tuple[str, ...] | None) -> tuple[str, ...]:
-        """Return those of `servers` (None: of all) that only wait for consent to their start.
-
-        Raises `UsageFault` for a name that is not that of an enabled server.
-        """
-        return self._roster.waiting(servers)
+        self.roster.startable(server)
 
     def skip(self, server: str, fault: McpFault | PermissionFault) -> None:
         """Say, as the state of `server`, why it is left out."""
-        keeper = self._keepers.get(server)
+        keeper = self._keepers.find(server)
         if keeper is not None and keeper.state != "idle":
             return  # it says so itself, and what comes next
         untrusted = isinstance(fault, PermissionFault)
@@ -194,7 +197,7 @@ class Supervisor:
 
     async def _connect(self, server: str, *, lasting: bool) -> None:
         self.startable(server)
-        keeper = await self._keeper(server)
+        keeper = await self._keepers.of(server)
         await keeper.connect(lasting=lasting)
 
     async def connect_within(self, servers: tuple[str, ...], seconds: float) -> None:
@@ -215,22 +218,22 @@ class Supervisor:
 
     async def use(self, server: str, deed: Callable[[Connection], Awaitable[R]]) -> R:
         """Return what `deed` gets from the connection of a connected server."""
-        keeper = self._keepers.get(server)
+        keeper = self._keepers.find(server)
         if keeper is None:
             raise McpFault(f"Server {server} is not connected.", hint="Try again.")
         return await keeper.use(deed)
 
     async def refresh(self, server: str) -> None:
         """Connect `server` and ask it for its tools anew. Raises as `connect`."""
-        keeper = self._keepers.get(server)
-        if keeper is not None and keeper.connected:
+        keeper = self._keepers.connected(server)
+        if keeper is not None:
             await keeper.connection.refresh()
         else:
             await self.connect(server)
 
     async def health(self, server: str) -> bool:
         """Whether `server` is connected and answers a ping, as `Keeper.health`. Bounded."""
-        keeper = self._keepers.get(server)
+        keeper = self._keepers.find(server)
         return keeper is not None and await keeper.health()
 
     async def restart(self, server: str) -> None:
@@ -239,29 +242,34 @@ class Supervisor:
         Bounded. Raises as `connect`.
         """
         self.startable(server)
-        keeper = await self._keeper(server)
+        keeper = await self._keepers.of(server)
         await keeper.restart()
+
+    def retry(self, server: str) -> None:
+        """Connect `server` at once, in the background, if it only waits for a sign-in."""
+        keeper = self._keepers.find(server)
+        if self._tasks is not None and keeper is not None and keeper.wants_sign_in:
+            self._tasks.start_soon(self._start_quietly, server)
 
     def connected(self, server: str) -> bool:
         """Whether `server` is connected now."""
-        keeper = self._keepers.get(server)
-        return keeper is not None and keeper.connected
+        return self._keepers.connected(server) is not None
 
     def active_count(self) -> int:
         """Return how many servers are connected."""
-        return sum(map(self.connected, self._keepers))
+        return sum(keeper.connected for keeper in self._keepers)
 
     def definitions(self, server: str) -> tuple[Definition, ...] | None:
         """Return what `server` lists, by its connection or the cache; None: never seen."""
-        keeper = self._keepers.get(server)
-        if keeper is not None and keeper.connected:
+        keeper = self._keepers.connected(server)
+        if keeper is not None:
             return keeper.connection.tools
         return self._lists.tools(server)
 
     def offers(self, server: str) -> Offers | None:
         """Return what `server` offers beside tools, as `definitions`; None: never asked."""
-        keeper = self._keepers.get(server)
-        if keeper is not None and keeper.connected and keeper.connection.offering.now is not None:
+        keeper = self._keepers.connected(server)
+        if keeper is not None and keeper.connection.offering.now is not None:
             return keeper.connection.offering.now
         return self._lists.offers(server)
 
@@ -272,29 +280,22 @@ class Supervisor:
     def _status(self, server: str) -> ServerStatus:
         settings, told = self.servers[server], self._told.get(server)
         known = self.definitions(server) if settings.enabled else None
-        trusted = self._roster.may_start(server)
-        return status_of(server, settings, told, self._keepers.get(server), known, trusted=trusted)
+        trusted = self.roster.may_start(server)
+        return status_of(server, settings, told, self._keepers.find(server), known, trusted=trusted)
 
     async def stop(self, server: str) -> None:
         """Stop `server` and everything it started; a later call starts it again. Bounded."""
-        keeper = self._keepers.get(server)
-        if keeper is not None:
-            await keeper.stop()
+        await self._keepers.stop((server,))
 
     async def cleanup_idle(self) -> tuple[str, ...]:
         """Stop the servers that rest now, and return their names. They do so by themselves, too."""
-        resting = tuple(name for name, keeper in self._keepers.items() if keeper.rests())
-        await self._stop_all(resting)
+        resting = tuple(keeper.server for keeper in self._keepers if keeper.rests())
+        await self._keepers.stop(resting)
         return resting
 
     async def close(self) -> None:
         """Stop all servers, at the same time. Bounded."""
-        await self._stop_all(tuple(self._keepers))
-
-    async def _stop_all(self, servers: tuple[str, ...]) -> None:
-        async with anyio.create_task_group() as tasks:
-            for server in servers:
-                tasks.start_soon(self.stop, server)
+        await self._keepers.stop(tuple(keeper.server for keeper in self._keepers))
 
     async def reconfigure(self, servers: Mapping[str, ServerSettings]) -> None:
         """Let `servers` be the configuration from now on. Bounded by the stop of servers.
@@ -307,14 +308,16 @@ class Supervisor:
             before, roster = self.servers, self._listed(servers)
             await roster.look_up()
             self._use(roster)
-            ran = {name for name, keeper in self._keepers.items() if keeper.state != "idle"}
+            ran = {keeper.server for keeper in self._keepers if keeper.state != "idle"}
             ended = {name for name, old in before.items() if not self._goes_on(name, old)}
-            for name, keeper in self._keepers.items():
-                if name not in ended:
-                    self._adopt(keeper, self.servers[name])
-            await self._end(ended)
+            for keeper in self._keepers:
+                if keeper.server not in ended:
+                    self._adopt(keeper, self.servers[keeper.server])
+            await self._keepers.end(ended)
             for name in {*before, *self.servers}:
                 self._tell_configured(name, afresh=name in ended)
+            for name in before.keys() - self.servers.keys():
+                self._running().start_soon(self.signing.forget, name)
             for name, settings in self.servers.items():
                 old = before.get(name)
                 new = name in ended or old is None or not old.enabled or old.connect != "auto"
@@ -332,21 +335,8 @@ class Supervisor:
         new = self.servers.get(server)
         if new is None or not new.enabled or not same_start(old, new):
             return False
-        keeper = self._keepers.get(server)
+        keeper = self._keepers.find(server)
         return keeper is None or not keeper.permanent or new == old
-
-    async def _end(self, servers: set[str]) -> None:
-        """Stop `servers` at the same time; whoever wants one of them anew waits for that."""
-        leaving = {name: self._keepers.pop(name) for name in servers if name in self._keepers}
-        self._leaving = {name: anyio.Event() for name in leaving}
-        try:
-            async with anyio.create_task_group() as tasks:
-                for keeper in leaving.values():
-                    tasks.start_soon(keeper.stop)
-        finally:
-            for gone in self._leaving.values():
-                gone.set()
-            self._leaving = {}
 
     def _tell_configured(self, server: str, *, afresh: bool) -> None:
         settings = self.servers.get(server)
@@ -356,32 +346,27 @@ class Supervisor:
             self._tell(server, "idle", "", -1)
             del self._told[server]
 
-    async def _keeper(self, server: str) -> Keeper:
-        while (gone := self._leaving.get(server)) is not None:
-            await gone.wait()
-        keeper = self._keepers.get(server)
-        if keeper is None:
-            settings = self.settings(server)
-            keeper = self._keepers[server] = Keeper(
-                server,
-                settings,
-                self._running(),
-                self._pace,
-                connect_by=self._connection,
-                may_start=lambda: self.startable(server),
-                on_change=self._changed,
-                on_notice=lambda level, text: self._on_notice(server, level, text),
-            )
-        return keeper
+    def _make_keeper(self, server: str) -> Keeper:
+        return Keeper(
+            server,
+            self.settings(server),
+            self._running(),
+            self._pace,
+            connect_by=self._connection,
+            may_start=lambda: self.startable(server),
+            on_change=self._changed,
+            on_notice=lambda level, text: self._on_notice(server, level, text),
+        )
 
     def _connection(self, keeper: Keeper) -> Connection:
         return self._connections.make(keeper, self._running(), lambda: keeper.settings)
 
     def _changed(self, keeper: Keeper) -> None:
         server, connection = keeper.server, keeper.connection
-        if self._keepers.get(server) is not keeper:
+        if self._keepers.find(server) is not keeper:
             return  # it is on its way out
         tools = -1
+        self.signing.wait(server, self._running(), on=keeper.wants_sign_in)
         if keeper.state == "connected":
             tools, offers = len(connection.tools), connection.offering.now
             self._lists.keep(server, connection.protocol, connection.tools, offers)

@@ -26,7 +26,14 @@ from pydantic import TypeAdapter, ValidationError
 from mcp import MCPError
 from patina.mcp.diagnosis import log_hint
 from patina.mcp.dispatching import readable
-from patina.mcp.failing import cause, fault, status_of, was_unsent
+from patina.mcp.failing import (
+    cause,
+    fault,
+    sign_in_fault,
+    status_of,
+    wants_sign_in,
+    was_unsent,
+)
 from patina.mcp.task_session import (
     RELATED,
     CancelTask,
@@ -72,14 +79,18 @@ R = TypeVar("R", bound=types.Result)
 class Parted(McpFault):
     """The link was lost while a server worked on the task `task_id`, which may go on there:
     `resume_task` over a new link finds out.
+
+    With `sign_in` it is there, and wants somebody to sign in before it says more.
     """
 
-    def __init__(self, server: str, task_id: str) -> None:
+    def __init__(self, server: str, task_id: str, *, sign_in: bool = False) -> None:
         super().__init__(
             f"Server {server} was lost while it worked on a task.",
             hint=log_hint(server),
             code=PARTED,
         )
+        if sign_in:
+            self.failure = sign_in_fault(server).failure
         self.task_id = task_id
 
 
@@ -240,7 +251,7 @@ class _Wait:
                 return await self._session.send_request(request, kind, _POLL_WAIT)
             except MCPError as error:
                 if self._is_cut(error):
-                    raise self._parted() from None
+                    raise self._parted(error) from None
                 if tries >= _TRIES or not _may_pass(error):
                     raise
             await anyio.sleep(tries)
@@ -269,7 +280,7 @@ class _Wait:
             return await self._session.send_request(request, types.CallToolResult, _RESULT_WAIT)
         except MCPError as error:
             if self._is_cut(error):
-                raise self._parted() from None
+                raise self._parted(error) from None
             if error.code == REQUEST_TIMEOUT:
                 raise
             raise self._failed(words, error.message, error.code) from None
@@ -278,11 +289,11 @@ class _Wait:
         # Servers may answer with the same number. What was not sent does not mean that the call
         # was not made, as it does for others: the task is the call.
         cut = error.code == CONNECTION_CLOSED and self._session.is_cut
-        return cut or was_unsent(error)
+        return cut or was_unsent(error) or wants_sign_in(error)
 
-    def _parted(self) -> Parted:
+    def _parted(self, error: MCPError) -> Parted:
         self._nothing_to_cancel = True
-        return Parted(self._server, self._which.task_id)
+        return Parted(self._server, self._which.task_id, sign_in=wants_sign_in(error))
 
     def _failed(self, words: str, said: str, code: object) -> McpFault:
         said = shortened(visible(said), _WORDS)

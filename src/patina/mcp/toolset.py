@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from patina.mcp import lookout
+from patina.mcp.auth.failing import SIGN_IN
 from patina.mcp.connection import Connection
 from patina.mcp.definitions import Definition
 from patina.mcp.failing import Forgotten
@@ -17,9 +18,11 @@ from patina.mcp.pins import Pinned
 from patina.mcp.results import outcome_of
 from patina.mcp.schema import Checker
 from patina.mcp.supervisor import Supervisor
+from patina.mcp.visits import visited
 from patina.model.chat import ToolInfo, ToolOutcome
 from patina.model.faults import McpFault, PermissionFault, UsageFault
 from patina.model.parts import Text
+from patina.model.questions import Asked
 from patina.model.settings import ServerSettings
 from patina.ports.dialog import Dialog
 
@@ -99,7 +102,15 @@ class Toolset:
         return self._checker.parse(tool.name, tool.schema, arguments)
 
     async def ready(self, tool: ToolInfo) -> None:
-        """As `Tools.ready`."""
+        """As `Tools.ready`. A server that only wants a sign-in is: the call has a person do so."""
+        try:
+            await self._ready(tool)
+        except McpFault as fault:
+            is_sign_in = fault.failure.code == SIGN_IN
+            if not is_sign_in or not self._supervisor.signing.possible(tool.server):
+                raise
+
+    async def _ready(self, tool: ToolInfo) -> None:
         try:
             await self._supervisor.connect(tool.server)
         except (PermissionFault, UsageFault) as fault:
@@ -111,8 +122,9 @@ class Toolset:
         """As `Tools.call`. Connects where needed, and refuses a tool that is not what it was.
 
         A call that was cut is never made again: it may have done its work. One that the server
-        did not take, because it had forgotten the session, is made once more. A task is waited
-        for over a new link.
+        did not take is made once more: because it had forgotten the session, because it wanted
+        somebody to sign in, who did, or to visit a page of its own first. A task is waited for over
+        a new link.
         """
         as_task = tool.task == "required"
 
@@ -133,27 +145,53 @@ class Toolset:
         deed: "Callable[[Connection], Awaitable[CallToolResult]]",
         dialog: Dialog | None,
     ) -> ToolOutcome:
-        partings, forgotten = 0, False
+        partings, forgotten, has_visited = 0, False, dialog is None
+        refusals = self._supervisor.signing.call(tool.server, dialog)
 
         async def do(connection: Connection) -> "tuple[Definition, CallToolResult]":
             await lookout.settle(connection)
             return self._unchanged(tool), await deed(connection)
 
         while True:
-            await self.ready(tool)
             try:
+                await self._ready(tool)
                 definition, result = await self._supervisor.use(tool.server, do)
             except Forgotten:
                 if forgotten:
                     raise
                 forgotten = True
             except McpFault as fault:
-                task_id, partings = _parted_from(fault), partings + 1
-                if not task_id or partings > MOST_PARTINGS:
+                task_id = _parted_from(fault)
+                if task_id:  # the task is the call from now on
+                    deed = _following(tool, task_id, dialog)
+                if await refusals.mended(fault):
+                    continue
+                partings += 1
+                if not task_id or fault.failure.code == SIGN_IN or partings > MOST_PARTINGS:
                     raise
-                deed = _following(tool, task_id, dialog)
             else:
+                if not has_visited and dialog is not None:
+                    has_visited = await self._signed_in_there(tool, result, dialog)
+                    if has_visited:
+                        continue
                 return await self._outcome(tool, definition, result)
+
+    async def _signed_in_there(
+        self, tool: ToolInfo, result: "CallToolResult", dialog: Dialog
+    ) -> bool:
+        """Have a person sign in where a failed `result` says so; whether they did (P-08)."""
+        if not result.is_error:
+            return False
+        from patina.mcp.login_pages import login_page
+
+        page = login_page(result, self._supervisor.settings(tool.server))
+        if page is None:
+            return False
+        text = (
+            f"{tool.display_name} wants you to sign in on a page of its own, at {page.host}. "
+            "The call is made again after that."
+        )
+        return await visited(dialog, Asked(kind="url", text=text, url=page.url, host=page.host))
 
     async def _outcome(
         self, tool: ToolInfo, definition: Definition, result: "CallToolResult"

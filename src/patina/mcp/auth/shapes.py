@@ -89,14 +89,17 @@ class Discovered(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Client(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Patina as one authorization server knows it. `expires_at`: when the secret ends, 0 is never.
 
-    `redirect_uri` is the one that was registered; its port may differ at each sign-in.
+    `redirect_uri` is the one that was registered; `issuer` the authorization server, which alone is
+    ever told of it; `scope` all that it may ask for, "" where the server set no bounds.
     """
 
     client_id: str
+    issuer: str = ""
     secret: str = ""
     method: ClientAuth = "none"
     origin: Origin = "configured"
     redirect_uri: str = ""
+    scope: str = ""
     expires_at: float = 0.0
     registration_uri: str = ""
     registration_token: str = ""
@@ -120,6 +123,9 @@ class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `asked` are all scopes that were ever asked for; `account` is who signed in, such as "@name",
     "" where unknown; `key` is the private key (PEM) of tokens that are bound to one (RFC 9449).
+    `sign_in` names the sign-in that it is from, which renewals are not; `given_at` is when the
+    tokens were given, seconds since 1970, 0 where unknown. `wanted` are scopes without which the
+    server refused since: what the next sign-in asks for as well.
     """
 
     url: str
@@ -130,4 +136,7 @@ class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True):
     asked: str = ""
     account: str = ""
     key: str = ""
+    sign_in: str = ""
+    given_at: float = 0.0
+    wanted: str = ""
     version: int = 1

@@ -6,6 +6,7 @@ Facts: `websockets` 16 on PyPI; RFC 6455. Import it late and in a worker thread.
 import logging
 import re
 import ssl
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,8 +17,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.frames import CloseCode
 from websockets.typing import Subprotocol
 
-from patina.mcp.failing import AWAY, fault
+from patina.mcp.failing import AWAY, fault, sign_in_fault
 from patina.mcp.text import shortened, visible
+from patina.mcp.transports.credentials import Credentials
 from patina.mcp.transports.http_network import proxy_for, trust
 from patina.mcp.transports.http_trouble import trouble
 from patina.mcp.transports.link import LONGEST_MESSAGE
@@ -54,36 +56,56 @@ class _Dial(connect):
 async def dial(remote: Remote) -> ClientConnection:
     """Return an open connection to `remote`; it is the caller's to close.
 
-    At most `remote.wait` seconds. Raises `McpFault`, of the code `AWAY` where waiting may help.
-    Compression is off: a result of 5 MB takes 1.6 ms so, and 110 ms of computing with it.
+    At most `remote.wait` seconds, and again where credentials were renewed. Raises `McpFault`, of
+    the code `AWAY` where waiting may help and `SIGN_IN` where a sign-in would, and what `auth`
+    raises. Compression is off: a result of 5 MB takes 1.6 ms so, and 110 ms of computing with it.
     """
     _check_headers(remote)
-    options: dict[str, Any] = {}
     secure = remote.url[:4].lower() == "wss:"
     proxy = _proxy(remote, secure=secure)
+    options: dict[str, Any] = {"proxy": proxy or None}
     if secure or proxy.startswith("https:"):
         context = await anyio.to_thread.run_sync(_trusted, remote.notes.server, remote.network)
         if secure:
             options["ssl"] = context
         if proxy.startswith("https:"):
             options["proxy_ssl"] = context
-    try:
-        return await _Dial(
-            remote.url,
-            subprotocols=[Subprotocol(SUBPROTOCOL)],
-            additional_headers=dict(remote.headers),
-            user_agent_header="patina",
-            compression=None,
-            proxy=proxy or None,
-            open_timeout=remote.wait,
-            close_timeout=CLOSE_GRACE,
-            max_size=LONGEST_MESSAGE,
-            max_queue=_WAITING,
-            logger=_quiet(),
-            **options,
-        )
-    except (OSError, ValueError, ImportError, EOFError, exceptions.WebSocketException) as error:
-        raise _not_connected(remote, error, proxy) from None
+    credentials = Credentials(remote)
+    attempt = 1
+    while True:
+        sent = await credentials.headers("GET", remote.url)
+        try:
+            return await _dialed(remote, sent, options)
+        except exceptions.InvalidStatus as error:
+            answer = error.response
+            headers = dict(answer.headers.raw_items())
+            if await credentials.again(answer.status_code, headers, sent, attempt):
+                attempt += 1
+                continue
+            told = credentials.refusal(answer.status_code, "")
+            if told.get("sign_in"):
+                raise sign_in_fault(remote.notes.server) from None
+            raise _not_connected(remote, error, proxy, credentials.secrets) from None
+        except (OSError, ValueError, ImportError, EOFError, exceptions.WebSocketException) as error:
+            raise _not_connected(remote, error, proxy, credentials.secrets) from None
+
+
+async def _dialed(
+    remote: Remote, added: Mapping[str, str], options: dict[str, Any]
+) -> ClientConnection:
+    return await _Dial(
+        remote.url,
+        subprotocols=[Subprotocol(SUBPROTOCOL)],
+        additional_headers={**remote.headers, **added},
+        user_agent_header="patina",
+        compression=None,
+        open_timeout=remote.wait,
+        close_timeout=CLOSE_GRACE,
+        max_size=LONGEST_MESSAGE,
+        max_queue=_WAITING,
+        logger=_quiet(),
+        **options,
+    )
 
 
 def shown(url: str) -> str:
@@ -140,9 +162,11 @@ def _trusted(server: str, network: Network) -> ssl.SSLContext:
         ) from None
 
 
-def _not_connected(remote: Remote, error: Exception, proxy: str) -> McpFault:
+def _not_connected(
+    remote: Remote, error: Exception, proxy: str, secrets: Iterable[str]
+) -> McpFault:
     """Return `error` as a fault."""
-    reason, hint, away = _reason(remote, error)
+    reason, hint, away = _reason(remote, error, secrets)
     through = ""
     if proxy:
         through = f" through the proxy {shown(proxy).rstrip('/')}"
@@ -150,10 +174,11 @@ def _not_connected(remote: Remote, error: Exception, proxy: str) -> McpFault:
     return fault(remote.notes.server, what, hint=hint, code=AWAY if away else "")
 
 
-def _reason(remote: Remote, error: Exception) -> tuple[str, str, bool]:
+def _reason(remote: Remote, error: Exception, secrets: Iterable[str]) -> tuple[str, str, bool]:
     """Return why `error` came, what to do, and whether waiting may help."""
     if isinstance(error, exceptions.InvalidStatus):
-        return _status(remote, error.response.status_code, bytes(error.response.body or b""))
+        body = bytes(error.response.body or b"")
+        return _status(remote, error.response.status_code, body, secrets)
     if isinstance(error, TimeoutError) and error.errno is None:
         return f"no answer within {remote.wait:g} s", "Is it the right address, and up?", True
     if isinstance(error, ssl.SSLError):
@@ -174,15 +199,19 @@ def _reason(remote: Remote, error: Exception) -> tuple[str, str, bool]:
     return f"what answers is no WebSocket server ({said})", "Check `url` and `transport`.", False
 
 
-def _status(remote: Remote, status: int, body: bytes) -> tuple[str, str, bool]:
+def _status(
+    remote: Remote, status: int, body: bytes, secrets: Iterable[str]
+) -> tuple[str, str, bool]:
     said = body[:16_000].decode("utf-8", "replace").strip()
-    for secret in remote.notes.secrets:
+    for secret in secrets:
         if len(secret) > 3:
             said = said.replace(secret, "[redacted]")
     said = shortened(visible(said), 200)
     reason = f"it answered with HTTP status {status}" + (f": {said}" if said else "")
     if status in (401, 403):
-        return reason, "It wants a key or a sign-in: check `headers`.", False
+        words = f"{remote.refused.words}: " if status == 401 and remote.refused.words else ""
+        hint = remote.refused.hint or "It wants a key or a sign-in: check `headers`."
+        return words + reason, hint, False
     if 300 <= status < 400:
         return reason, "It points to another address; Patina sends no key there. Set `url`.", False
     if status in _BUSY:

@@ -21,7 +21,8 @@ async def open_http(remote: Remote) -> AsyncGenerator[Link]:
     """Yield a link over Streamable HTTP to `remote`; the first request connects.
 
     A request that has no answer gets a JSON-RPC error with words for people, and with the `data`
-    `{"status", "www_authenticate"}` where the server answered with an HTTP error. `Link.away` and
+    `{"status", "www_authenticate"}` where the server answered with an HTTP error, and `sign_in`
+    where `auth` says that a sign-in would let it pass (`failing.Told`). `Link.away` and
     `Link.forgotten` say what to do when it ended; a request whose error has the `data`
     `{"unsent": true}` was surely not acted on. A server of the older transport just works.
     Raises `McpFault` for an address that cannot be used.

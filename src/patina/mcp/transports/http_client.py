@@ -8,6 +8,7 @@ import anyio
 import httpx2
 
 from patina import __version__
+from patina.mcp.transports.credentials import Credentials
 from patina.mcp.transports.http_network import Transport
 from patina.mcp.transports.remote import Remote
 from patina.model.sse import MAX_EVENT, EventParser, EventTooLargeError, ServerSentEvent
@@ -19,10 +20,14 @@ _DRAIN_WAIT: Final = 1.0
 
 
 class Client:
-    """Asks the origin of `remote.url`, with its headers and its `auth`. Close it with `aclose`."""
+    """Asks the origin of `remote.url`, with its headers and its `auth`. Close it with `aclose`.
+
+    `credentials` are what it knows of `auth`.
+    """
 
     def __init__(self, remote: Remote) -> None:
         self.url = httpx2.URL(remote.url)
+        self.credentials = Credentials(remote)
         self._http = httpx2.AsyncClient(
             transport=Transport(remote.network),
             headers={
@@ -52,19 +57,33 @@ class Client:
         """Send a request and give its answer as soon as its head is there.
 
         There is no limit for the answer, callers have theirs. Redirects are followed within the
-        origin where they keep the method; any other is the answer. Leaving the block before the
-        end of the body closes the connection. Raises `http_trouble.ERRORS` and what `auth` raises.
+        origin where they keep the method; any other is the answer. A request that is refused for
+        its credentials is sent again where they were renewed, `MOST_SENDS` times in all. Leaving
+        the block before the end of the body closes the connection. Raises `http_trouble.ERRORS`,
+        and the `Fault`s of `Authority.headers`.
         """
         request = self._http.build_request(
             method, url or self.url, headers=headers, content=content
         )
-        followed = 0
+        added: Mapping[str, str] = {}
+        followed, attempt = 0, 1
         while True:
+            for name in added:
+                del request.headers[name]
+                if name in self._http.headers:
+                    request.headers[name] = self._http.headers[name]
+            # Anew for each sending: a proof is for one, and for one address.
+            added = await self.credentials.headers(method, str(request.url))
+            request.headers.update(added)
             response = await self._http.send(request, stream=True)
-            following = _within_origin(request, response)
-            if following is None or followed == _MOST_REDIRECTS:
+            again = await self._again(response, added, attempt)
+            following = None if again else _within_origin(request, response)
+            if not again and (following is None or followed == _MOST_REDIRECTS):
                 break
             await response.aclose()
+            if following is None:
+                attempt += 1
+                continue
             if response.status_code == 308 and url is None:
                 self.url = following.url  # permanent: no detour for what comes next
             request = following
@@ -73,6 +92,19 @@ class Client:
             yield response
         finally:
             await response.aclose()
+
+    async def _again(
+        self, response: httpx2.Response, sent: Mapping[str, str], attempt: int
+    ) -> bool:
+        if not self.credentials.may_change:
+            return False
+        try:
+            answer = dict(response.headers.items())
+            return await self.credentials.again(response.status_code, answer, sent, attempt)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await response.aclose()
+            raise
 
 
 def _within_origin(request: httpx2.Request, response: httpx2.Response) -> httpx2.Request | None:

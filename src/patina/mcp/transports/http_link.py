@@ -15,10 +15,11 @@ from mcp.shared.message import SessionMessage
 from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR
 from msgspec import UNSET, Struct, UnsetType
 
+from patina.mcp.failing import Told
 from patina.mcp.text import shortened, visible
 from patina.mcp.transports.http_client import Client
 from patina.mcp.transports.http_network import trust
-from patina.mcp.transports.http_trouble import ERRORS, rpc_error, trouble
+from patina.mcp.transports.http_trouble import ERRORS, refusal, rpc_error, trouble
 from patina.mcp.transports.link import Link
 from patina.mcp.transports.remote import Remote
 from patina.model.faults import Fault, McpFault
@@ -59,7 +60,6 @@ class HttpLink(Link):
         super().__init__(_place(remote.url), remote.notes)
         self._client = client
         self._wait = remote.wait
-        self._secrets = remote.notes.secrets
         self._words = ""
         self._reached = False
         self._posts: dict[types.RequestId, _Post] = {}
@@ -149,6 +149,19 @@ class HttpLink(Link):
             await self.arrive(raw, request_id) and is_answer and str(envelope.id) == str(request_id)
         )
 
+    def refused(self, response: httpx2.Response, body: bytes) -> str:
+        """Return `http_trouble.refusal` without what no text may show."""
+        return refusal(response, body, (*self._client.credentials.secrets, self.session_id))
+
+    def facts(self, response: httpx2.Response) -> Told:
+        """Return what is to be known of a refusal: `data` of the error of the request."""
+        challenge = response.headers.get("www-authenticate", "")
+        return self._client.credentials.refusal(response.status_code, challenge)
+
+    def unsent_facts(self, fault: Fault) -> Told:
+        """Return the same of a request that was not sent, for want of credentials."""
+        return self._client.credentials.fault(fault)
+
     def _headers(self, message: SessionMessage) -> dict[str, str]:
         """Return the headers of the POST of `message`. Called in the order of the messages."""
         return {"Content-Type": "application/json"}
@@ -211,7 +224,7 @@ class HttpLink(Link):
             else:
                 await self.fail(request.id, found.words)
         except Fault as fault:
-            await self.fail(request.id, str(fault))
+            await self.fail(request.id, str(fault), data=self.unsent_facts(fault))
         except Exception as error:  # noqa: BLE001 - boundary: one request never ends the others
             words = shortened(visible(str(error)), 500) or type(error).__name__
             await self.fail(request.id, f"the request failed: {words}")

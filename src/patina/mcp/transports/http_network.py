@@ -29,10 +29,16 @@ for _name in ("httpx2", "httpcore2"):
 
 
 class Transport(httpx2.AsyncBaseTransport):
-    """httpx2's way to the network. Raises the errors of httpcore2 as they are."""
+    """httpx2's way to the network. Raises the errors of httpcore2 as they are.
 
-    def __init__(self, network: Network) -> None:
+    `backend` makes the connections that go through no proxy, in place of `Backend`.
+    """
+
+    def __init__(
+        self, network: Network, backend: httpcore2.AsyncNetworkBackend | None = None
+    ) -> None:
         self._network = network
+        self._backend = backend or Backend()
         self._pools: dict[tuple[bool, str], httpcore2.AsyncConnectionPool] = {}
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -71,7 +77,7 @@ class Transport(httpx2.AsyncBaseTransport):
 
     def _make_pool(self, *, tls: bool, proxy: str) -> httpcore2.AsyncConnectionPool:
         common: dict[str, Any] = {
-            "network_backend": _Backend(),
+            "network_backend": Backend() if proxy else self._backend,
             "ssl_context": trust(self._network.ca_file) if tls else None,
             "max_connections": MOST_CONNECTIONS,
             "max_keepalive_connections": _IDLE_CONNECTIONS,
@@ -119,7 +125,7 @@ class _Body(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-class _Backend(httpcore2.AnyIOBackend):
+class Backend(httpcore2.AnyIOBackend):
     """Connects as httpcore2 does, with streams that are surely closed."""
 
     async def connect_tcp(
@@ -130,6 +136,7 @@ class _Backend(httpcore2.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
+        """As httpcore2 has it."""
         stream = await super().connect_tcp(host, port, timeout, local_address, socket_options)
         return _Stream(stream)
 

@@ -14,7 +14,7 @@ from mcp_types import METHOD_NOT_FOUND
 from patina.mcp.text import shortened, visible
 from patina.mcp.transports.http_client import Client, EventStream, body_of, same_origin
 from patina.mcp.transports.http_link import UNSENT, HttpLink
-from patina.mcp.transports.http_trouble import ERRORS, media_type, refusal, rpc_error, trouble
+from patina.mcp.transports.http_trouble import ERRORS, media_type, rpc_error, trouble
 from patina.mcp.transports.remote import Remote
 from patina.model.faults import Fault
 from patina.model.sse import ServerSentEvent
@@ -30,7 +30,7 @@ class SseWay:
     Cancelling `scope` gives it up.
     """
 
-    def __init__(self, link: HttpLink, client: Client, secrets: tuple[str, ...]) -> None:
+    def __init__(self, link: HttpLink, client: Client) -> None:
         self.settled = anyio.Event()
         self.endpoint: httpx2.URL | None = None
         self.words = ""
@@ -39,7 +39,6 @@ class SseWay:
         self.facts: dict[str, object] = UNSENT
         self._link = link
         self._client = client
-        self._secrets = secrets
 
     async def read(self) -> None:
         """Pass on what arrives until the stream ends. That ends the link, if it had an endpoint."""
@@ -52,7 +51,7 @@ class SseWay:
             self.away = found.away or self.endpoint is not None
             self.words = f"could not be reached: {found.words}" if found.away else found.words
         except Fault as fault:
-            self.words = str(fault)
+            self.words, self.facts = str(fault), self._link.unsent_facts(fault)
         except Exception as error:  # noqa: BLE001 - boundary: `auth` may raise anything
             self.words = f"was not asked: {shortened(visible(str(error)), 200)}"
         if self.endpoint is not None:
@@ -65,8 +64,8 @@ class SseWay:
     async def _read(self, response: httpx2.Response) -> None:
         if response.status_code != 200:
             body = await body_of(response, _ERROR_BODY)
-            self.words = refusal(response, body, self._secrets)
-            self.facts = facts(response)
+            self.words = self._link.refused(response, body)
+            self.facts = self._link.facts(response)
         elif media_type(response) != "text/event-stream":
             kind = shortened(visible(media_type(response)), 60) or "something of no type"
             self.words = f"answered with {kind}, not with an event stream"
@@ -105,7 +104,7 @@ class SseWay:
             body = await body_of(response, _ERROR_BODY)
             if response.is_success:
                 return
-            words = refusal(response, body, self._secrets)
+            words = self._link.refused(response, body)
             if is_forgotten(response, body):
                 known = {**UNSENT, "status": 404}
                 self._link.lose(words, request_id=request.id, forgotten=True, data=known)
@@ -114,14 +113,14 @@ class SseWay:
             if error is not None and response.status_code not in {401, 403}:
                 await self._link.fail(request.id, error.message, error.code, error.data)
                 return
-            await self._link.fail(request.id, words, data=facts(response))
+            await self._link.fail(request.id, words, data=self._link.facts(response))
 
     async def tell(self, line: bytes, headers: dict[str, str]) -> None:
         """Send what has no answer."""
         async with self._client.ask("POST", headers, line, self.endpoint) as response:
             body = await body_of(response, _ERROR_BODY)
             if not response.is_success:
-                self._link.log(f"a message was not taken: {refusal(response, body, self._secrets)}")
+                self._link.log(f"a message was not taken: {self._link.refused(response, body)}")
                 if is_forgotten(response, body):
                     self._link.lose("knows the session no more", forgotten=True)
 
@@ -136,20 +135,12 @@ def is_forgotten(response: httpx2.Response, body: bytes) -> bool:
     return response.status_code == 400 and b"session" in body.lower()
 
 
-def facts(response: httpx2.Response) -> dict[str, object]:
-    """Return what the sign-in has to know of a refusal: `data` of the error of the request."""
-    return {
-        "status": response.status_code,
-        "www_authenticate": response.headers.get("www-authenticate", ""),
-    }
-
-
 class SseLink(HttpLink):
     """A link over the older transport."""
 
     def __init__(self, remote: Remote, client: Client) -> None:
         super().__init__(remote, client)
-        self._way = SseWay(self, client, remote.notes.secrets)
+        self._way = SseWay(self, client)
 
     async def run(self) -> None:
         """As `HttpLink.run`, once the server has named its endpoint."""

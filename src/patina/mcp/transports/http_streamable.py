@@ -16,9 +16,10 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from patina.mcp.text import shortened, visible
 from patina.mcp.transports.http_client import Client, EventStream, body_of, whole_body
 from patina.mcp.transports.http_link import UNSENT, HttpLink
-from patina.mcp.transports.http_sse import SseWay, facts, is_forgotten
-from patina.mcp.transports.http_trouble import ERRORS, media_type, refusal, rpc_error, trouble
+from patina.mcp.transports.http_sse import SseWay, is_forgotten
+from patina.mcp.transports.http_trouble import ERRORS, media_type, rpc_error, trouble
 from patina.mcp.transports.remote import Remote
+from patina.model.faults import Fault
 from patina.model.sse import ServerSentEvent
 
 ACCEPT: Final = "application/json, text/event-stream"
@@ -178,7 +179,11 @@ class StreamableLink(HttpLink):
                     return
                 self.log(f"the rest of an answer is not there yet: {found.words}")
                 continue
-            refused = refusal(response, body, self._hidden())
+            except Fault as fault:
+                # Its own data would say that nothing was sent, but the server had begun.
+                words = f"the stream ended before the answer, and for the rest: {fault}"
+                break
+            refused = self.refused(response, body)
             words = f"the stream ended before the answer, and for the rest the server {refused}"
             if self.session_id and is_forgotten(response, body):
                 # Not `UNSENT`: the server had begun.
@@ -207,8 +212,8 @@ class StreamableLink(HttpLink):
             known = {**UNSENT, "status": 404}
             self.lose(FORGOTTEN, request_id=request.id, forgotten=True, data=known)
             return
-        data = facts(response)
-        words = refusal(response, body, self._hidden())
+        data = self.facts(response)
+        words = self.refused(response, body)
         if error is not None:
             if status in {401, 403}:
                 data["data"] = error.data
@@ -228,7 +233,7 @@ class StreamableLink(HttpLink):
 
     async def _went_older(self) -> bool:
         """Whether the server speaks the transport before this one: then that is used from now."""
-        way = SseWay(self, self._client, self._secrets)
+        way = SseWay(self, self._client)
         self._tasks.start_soon(way.read)
         with anyio.move_on_after(min(_OLDER_WAIT, self._wait / 2)):
             await way.settled.wait()
@@ -248,7 +253,7 @@ class StreamableLink(HttpLink):
             body = await body_of(response, _ERROR_BODY)
         if response.is_success:
             return
-        self.log(f"a message was not taken: it {refusal(response, body, self._hidden())}")
+        self.log(f"a message was not taken: it {self.refused(response, body)}")
         if self.session_id and is_forgotten(response, body):
             self.lose(FORGOTTEN, forgotten=True)
 
@@ -270,6 +275,8 @@ class StreamableLink(HttpLink):
                 opened = True
             except ERRORS as error:
                 self.log(f"its stream of notifications broke: {trouble(error).words}")
+            except Fault as fault:
+                self.log(f"its stream of notifications cannot be asked for now: {fault}")
             except Exception as error:  # noqa: BLE001 - boundary: `auth` may raise anything
                 self.log(f"its stream of notifications cannot be asked for: {error}")
                 return
@@ -299,12 +306,11 @@ class StreamableLink(HttpLink):
                     return True
                 if response.status_code >= 500:
                     return True
+                if response.status_code in (401, 403) and self._client.credentials.may_change:
+                    return True  # a sign-in lets it pass
                 if opened and response.status_code == 404:
                     self.lose(FORGOTTEN, forgotten=True)
         return False
-
-    def _hidden(self) -> tuple[str, ...]:
-        return (*self._secrets, self.session_id)
 
 
 def _pause(retry_ms: int | None, tries: int) -> float:

@@ -19,11 +19,19 @@ class Network(Struct, frozen=True):
     ca_file: str = ""
 
 
+class Refused(Struct, frozen=True):
+    """What to say where a server refuses the `headers` of a `Remote`, and what can be done."""
+
+    words: str = ""
+    hint: str = ""
+
+
 class Remote(Struct, frozen=True):
     """Where a remote server is and what every request to it carries.
 
     `headers` are resolved: the values of secret ones are among `notes.secrets`. They, and what
-    `auth` adds, go to the origin of `url` only. `wait` is the seconds that connecting may take.
+    `auth` adds, go to the origin of `url` only. `wait` is the seconds that connecting may take;
+    `refused` is for people, where `auth` cannot mend a refusal.
     """
 
     url: str
@@ -32,3 +40,4 @@ class Remote(Struct, frozen=True):
     network: Network = Network()
     auth: Authority | None = None
     wait: float = 10.0
+    refused: Refused = Refused()

@@ -24,8 +24,8 @@ async def open_websocket(remote: Remote) -> AsyncGenerator[Link]:
 
     Connecting takes at most `remote.wait` seconds. Raises `McpFault`, with the code `AWAY` where
     waiting may help. Headers go to the address of `remote` alone, redirects are not followed. A
-    server that does not answer a ping within 20 s is lost. `remote.auth` has no say here: what a
-    server wants to know stands in the headers.
+    server that does not answer a ping within 20 s is lost. `remote.auth` is heard at the handshake,
+    as `dialing.dial` says.
     """
     # In a thread: it takes a tenth of a second.
     await anyio.to_thread.run_sync(importlib.import_module, "patina.mcp.transports.dialing")

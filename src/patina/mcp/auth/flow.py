@@ -1,0 +1,222 @@
+"""One sign-in of a person: from whom to ask, over the page in the browser, to tokens on disk."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from secrets import token_urlsafe
+from typing import Final
+
+import anyio
+from msgspec.structs import replace
+
+from patina.mcp.auth.account import account_of
+from patina.mcp.auth.answering import Answering
+from patina.mcp.auth.authority import credentials
+from patina.mcp.auth.authorization import CUSTOM_REDIRECT, Pending, begin, code_of
+from patina.mcp.auth.builtin import service_of
+from patina.mcp.auth.failing import SignInFault, Step
+from patina.mcp.auth.finding import fetching, find, refusal_of, signing_of, wish_of
+from patina.mcp.auth.keeping import Held, serves
+from patina.mcp.auth.loopback import Loopback, listening
+from patina.mcp.auth.machine import proof_key
+from patina.mcp.auth.registration import Wish, client_for, port_of
+from patina.mcp.auth.scopes import choose, covers, union
+from patina.mcp.auth.shapes import Challenge, Client, Discovered, Fetch, Grant
+from patina.mcp.auth.tokens import exchange
+from patina.mcp.auth.visiting import Visitor
+from patina.model.pages import Page, page_of
+from patina.model.settings import ServerSettings
+
+# What keeping new tokens may take, cancelled or not.
+_MOST: Final = 30.0
+
+
+class Flow:
+    """A sign-in of a person to `held.server`. `told` is given each step, and the page of it."""
+
+    def __init__(
+        self,
+        held: Held,
+        settings: ServerSettings,
+        visitor: Visitor,
+        told: Callable[[Step, Page | None], None],
+    ) -> None:
+        self._held = held
+        self._settings = settings
+        self._visitor = visitor
+        self._told = told
+        self._before: Grant | None = None
+        self._refusal: Challenge | None = None
+        self.step: Step = "discovery"
+
+    async def run(self) -> Grant:
+        """Return the grant, which is on disk: of this sign-in, or of another window's that was
+        faster.
+
+        Raises `SignInFault`, `UsageFault` for a page that nobody may be sent to, and `ConfigFault`;
+        `step` then says how far it came.
+        """
+        held, settings = self._held, self._settings
+        self._before = await held.kept(anew=True)
+        async with fetching(held.means, settings) as fetch:
+            self._at("discovery")
+            await self._refused(fetch)
+            found = await find(fetch, settings, self._refusal)
+            await self._leave_others(found)
+            async with _listener(settings, self._before) as listener:
+                redirect_uri = listener.redirect_uri if listener else CUSTOM_REDIRECT
+                self._at("registration")
+                wish = await self._wish(found, redirect_uri)
+                kept = self._before.client if self._before else None
+                client = await client_for(fetch, found.server, wish, kept, now=held.means.now())
+                self._at("authorization")
+                pending = begin(
+                    found.server,
+                    client,
+                    redirect_uri=redirect_uri,
+                    resource=found.resource,
+                    scope=wish.scope,
+                )
+                answer = await self._answer(pending, listener)
+            if isinstance(answer, Grant):
+                return answer
+            code = code_of(pending, answer)
+            self._at("token")
+            return await self._exchanged(fetch, found, client, wish, pending, code)
+
+    def _at(self, step: Step, page: Page | None = None) -> None:
+        self.step = step
+        self._told(step, page)
+
+    async def _refused(self, fetch: Fetch) -> None:
+        """Find out what the server wants: perhaps another process was refused for want of it."""
+        self._refusal = self._held.refusal or await refusal_of(fetch, self._settings)
+        wanted = self._before.wanted if self._before else ""
+        if wanted:
+            said = self._refusal or Challenge()
+            scope = union(wanted, said.scope if said.status == 403 else "")
+            self._refusal = replace(said, status=403, scope=scope)
+
+    async def _leave_others(self, found: Discovered) -> None:
+        """Drop what another authorization server gave: it is of no use any more, and nothing of
+        it is for the new one to know.
+        """
+        held, before = self._held, self._before
+        if before is None or before.server.issuer in ("", found.server.issuer):
+            return
+        self._before = None
+        async with held.lock, held.means.grants.alone(held.server):
+            now = await held.kept(anew=True)
+            if now is not None and now.server.issuer == before.server.issuer:
+                await held.keep(None)
+
+    async def _wish(self, found: Discovered, redirect_uri: str) -> Wish:
+        oauth = self._settings.oauth
+        service = service_of(oauth)
+        scope = choose(
+            found,
+            self._refusal,
+            configured=oauth.scope or (service.scope if service else ""),
+            asked=self._before.asked if self._before else "",
+        )
+        return await wish_of(self._held.means, self._settings, redirect_uri, scope)
+
+    async def _answer(self, pending: Pending, listener: Loopback | None) -> str | Grant:
+        page = page_of(pending.url)
+        self._at("authorization", page)
+        answering = Answering(
+            pending,
+            self._visitor,
+            listener,
+            elsewhere=lambda: self._elsewhere(pending.scope),
+            opened=lambda: self._at("callback", page),
+        )
+        seconds = self._settings.oauth.timeout
+        answer = await answering.answer(page, self._held.means.clock, seconds)
+        self.step = "callback"
+        return answer
+
+    async def _elsewhere(self, scope: str) -> Grant | None:
+        """Return the grant of a sign-in that another window made meanwhile."""
+        held, before = self._held, self._before
+        grant = await held.grant(self._settings, anew=True)
+        if grant is None or not grant.sign_in or not serves(grant, held.means.now()):
+            return None
+        is_new = grant.sign_in != (before.sign_in if before else "")
+        return grant if is_new and covers(grant.asked, scope) else None
+
+    async def _exchanged(
+        self,
+        fetch: Fetch,
+        found: Discovered,
+        client: Client,
+        wish: Wish,
+        pending: Pending,
+        code: str,
+    ) -> Grant:
+        now = self._held.means.now()
+        key = proof_key(self._refusal, found.server.dpop)
+        tokens = await exchange(
+            fetch,
+            found.server,
+            client,
+            pending,
+            code,
+            resource=found.resource,
+            now=now,
+            key=key,
+            signing=signing_of(wish),
+        )
+        grant = Grant(
+            url=self._settings.url,
+            server=found.server,
+            client=client,
+            tokens=tokens,
+            resource=found.resource,
+            asked=wish.scope,
+            key=key,
+            sign_in=token_urlsafe(12),
+            given_at=now,
+        )
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_MOST):
+            await self._keep(grant)
+        return await self._with_account(fetch, grant)
+
+    async def _keep(self, grant: Grant) -> None:
+        async with self._held.lock, self._held.means.grants.alone(self._held.server):
+            await self._held.keep(grant)
+
+    async def _with_account(self, fetch: Fetch, grant: Grant) -> Grant:
+        """Return `grant` with who signed in: told to people, and needed for nothing else."""
+        held, where = self._held, grant.server.userinfo_endpoint
+        shown = credentials(held, grant, "GET", where)
+        account = await account_of(fetch, grant, shown)
+        if not account:
+            return grant
+        async with held.lock, held.means.grants.alone(held.server):
+            now = await held.kept(anew=True)
+            if now is None or now.sign_in != grant.sign_in:
+                return grant
+            named = replace(now, account=account)
+            await held.keep(named)
+        return named
+
+
+@asynccontextmanager
+async def _listener(
+    settings: ServerSettings, before: Grant | None
+) -> AsyncGenerator[Loopback | None]:
+    """Give where the browser comes back to, None where this machine can listen nowhere.
+
+    On the port of the last time, if it is free: many authorization servers compare it with the one
+    that was registered.
+    """
+    prefer = port_of(before.client if before else None)
+    fixed = settings.oauth.redirect_port
+    async with AsyncExitStack() as stack:
+        listener: Loopback | None = None
+        try:
+            listener = await stack.enter_async_context(listening(fixed, prefer=prefer))
+        except SignInFault:
+            if fixed:
+                raise
+        yield listener
