@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from patina.cli import mcp_features, mcp_review, mcp_test
+from patina.cli import mcp_features, mcp_login, mcp_review, mcp_test, mcp_token
 from patina.cli.context import context
 from patina.cli.mcp_change import add, address, configured_server, disable, edit, enable, remove
 from patina.cli.mcp_import import import_
 from patina.cli.output import print_listing
+from patina.cli.signed_in import signed_in
 from patina.model.faults import EXIT_ERROR, EXIT_OK, McpFault, PermissionFault, UsageFault
 from patina.views.terminal_text import safe_text
 
@@ -29,7 +30,10 @@ def mcp() -> None:
     """
 
 
-for _command in (add, edit, remove, enable, disable, import_):
+for _command in (
+    *(add, edit, remove, enable, disable, import_),
+    *(mcp_login.login, mcp_login.logout, mcp_token.token),
+):
     mcp.add_command(_command)
 
 
@@ -50,7 +54,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 
     async def body(app: "App") -> list[dict[str, Any]]:
         await look_up(app.supervisor.servers.values(), run.environment.process)
-        return [_row(app, status) for status in app.supervisor.status()]
+        return [await _row(app, status) for status in app.supervisor.status()]
 
     rows = run_app(setup_of(run, save=False), body, discover=False)
     columns = {"server": "SERVER", "state": "STATE", "tools": "TOOLS", "address": "RUNS"}
@@ -59,7 +63,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     print_listing(rows, columns, as_json=as_json, empty=empty)
 
 
-def _row(app: "App", status: "ServerStatus") -> dict[str, Any]:
+async def _row(app: "App", status: "ServerStatus") -> dict[str, Any]:
     settings = app.supervisor.servers[status.server]
     state, text = status.state, status.text
     if settings.enabled:
@@ -69,6 +73,7 @@ def _row(app: "App", status: "ServerStatus") -> dict[str, Any]:
             state, text = "error", fault.failure.message
         except PermissionFault:
             pass  # the status says what to do
+    sign_in, words = await signed_in(app, status.server)
     return {
         "server": status.server,
         "display_name": status.display_name,
@@ -78,7 +83,9 @@ def _row(app: "App", status: "ServerStatus") -> dict[str, Any]:
         "state": state,
         "tools": status.tools if status.tools >= 0 else None,
         "address": address(settings),
-        "text": text,
+        "sign_in": sign_in.state,
+        "account": sign_in.account,
+        "text": "; ".join(one for one in (words, text) if one),
     }
 
 

@@ -13,6 +13,7 @@ from patina.cli.consent import need_start
 from patina.cli.output import print_json
 from patina.cli.resource_output import with_bytes
 from patina.cli.signals import Signals
+from patina.cli.signing_in import let_in
 from patina.cli.terminal_dialog import NOTHING_GIVEN, Given, TerminalDialog, attended
 from patina.cli.tty import Person
 from patina.model.chat import ToolInfo, ToolOutcome
@@ -39,7 +40,7 @@ async def listed(app: App, server: str, *, refresh: bool) -> Sequence[ToolInfo]:
     """
     await need_start(app, server)
     if refresh or app.supervisor.definitions(server) is None:
-        return await app.tools.refresh((server,))
+        return await let_in(app, server, lambda: app.tools.refresh((server,)))
     return await app.tools.list((server,))
 
 

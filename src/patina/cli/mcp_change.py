@@ -51,9 +51,13 @@ def configured_server(run: Context, server: str) -> ServerSettings:
 
 
 def address(settings: ServerSettings) -> str:
-    """Return where a server is, or what is run."""
+    """Return where a server is, or what is run, without what looks secret in an address."""
     if settings.transport != "stdio":
-        return settings.url
+        if "@" not in settings.url and "=" not in settings.url:
+            return settings.url
+        from patina.secrets.redact import Redactor
+
+        return Redactor()(settings.url)
     from patina.mcp.package import with_command
     from patina.mcp.text import command_line
 
@@ -92,7 +96,7 @@ def add(
       patina mcp add github "npx -y @github/mcp-server" --env GITHUB_TOKEN=env:GITHUB_TOKEN
       patina mcp add far --url https://mcp.example.com/mcp --header "X-Api-Key=env:FAR_KEY"
     """
-    from patina.cli import mcp_edit, mcp_keep
+    from patina.cli import mcp_edit, mcp_keep, mcp_oauth
     from patina.cli.mcp_given import changed
 
     run = context(ctx)
@@ -100,18 +104,24 @@ def add(
     added, settings = mcp_edit.from_words(
         run, words, name, behind=behind, url=url, package=package, cwd=given["cwd"]
     )
+    secret = given["client_secret"]
+    given["client_secret"] = mcp_oauth.reference_of(added, secret)
     settings = changed(mcp_edit.with_transport(settings, transport), **given)
     if added in run.load().settings.mcp_servers:
         raise UsageFault(
             f"There is an MCP server named {added} already.",
             hint=f"Choose another --name, or change it with `patina mcp edit {added}`.",
         )
+    mcp_oauth.keep_secret(run, added, secret)
     settings = mcp_keep.save(run, added, settings, consent=True)
     if as_json:
         print_json({"server": added, **mcp_keep.plain(settings)})
     else:
         click.echo(safe_text(f"Added {added}: {address(settings)}"))
     mcp_keep.show_destination(settings)
+    hint = mcp_oauth.sign_in_hint(added, settings)
+    if hint:
+        click.echo(hint, err=True)
 
 
 @click.command(cls=WithDashes)
@@ -140,7 +150,7 @@ def edit(
       patina mcp edit files --tool-timeout 60
       patina mcp edit files -- npx -y @modelcontextprotocol/server-filesystem ~/notes
     """
-    from patina.cli import mcp_edit, mcp_keep
+    from patina.cli import mcp_edit, mcp_keep, mcp_oauth
     from patina.cli.mcp_given import changed
 
     run = context(ctx)
@@ -158,11 +168,14 @@ def edit(
         settings = mcp_edit.with_command(run, settings, command, given["cwd"])
     elif url is not None:
         settings = mcp_edit.with_url(run, settings, url)
+    secret = given["client_secret"]
+    given["client_secret"] = mcp_oauth.reference_of(server, secret)
     settings = changed(mcp_edit.with_transport(settings, transport), **given)
     started = bool(command) or package is not None
-    if settings == old and not started:
+    if settings == old and not started and secret != mcp_oauth.ASKED:
         raise UsageFault("Nothing to change was given.", hint="`patina mcp edit --help` lists it.")
     was_trusted = mcp_keep.trusted(run, server, old)
+    mcp_oauth.keep_secret(run, server, secret)
     settings = mcp_keep.save(run, server, settings, consent=started or was_trusted)
     if settings.url != old.url:
         mcp_keep.show_destination(settings)
@@ -175,6 +188,8 @@ def edit(
 def remove(ctx: click.Context, server: str, yes: bool) -> int:
     r"""Remove SERVER, the consent to start it and its stored credentials.
 
+    Who is signed in to it is signed out first, where it can be reached.
+
     \b
     Example:
       patina mcp remove files --yes
@@ -182,12 +197,24 @@ def remove(ctx: click.Context, server: str, yes: bool) -> int:
     from patina.cli import mcp_edit, mcp_keep
 
     run = context(ctx)
-    display = configured_server(run, server).display_name or server
+    settings = configured_server(run, server)
+    display = settings.display_name or server
     question = f'Delete "{display}"?\n\nThis will remove the MCP and its stored credentials.'
     if not yes and not mcp_edit.confirm(question, f"patina mcp remove {server} --yes"):
         return EXIT_ERROR
+    if run.grants.read(server) is not None:
+        _sign_out(run, server, settings)
     mcp_keep.forget(run, server)
     return EXIT_OK
+
+
+def _sign_out(run: Context, server: str, settings: ServerSettings) -> None:
+    from patina.cli.mcp_login import sign_out
+    from patina.cli.running import run_app, setup_of
+
+    setup = setup_of(run, save=False)
+    for sentence in run_app(setup, lambda app: sign_out(app, server, settings), discover=False):
+        click.echo(safe_text(sentence), err=True)
 
 
 @click.command()

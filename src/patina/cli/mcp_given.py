@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from patina.cli import mcp_oauth
 from patina.model.faults import UsageFault
 from patina.model.packages import PACKAGE_TYPES, is_package_word
 from patina.model.settings import ServerSettings
@@ -33,6 +34,7 @@ def changed(
     local = {"--env": _adds(variables), "--require": any(required), "--cwd": bool(cwd)}
     remote = {"--header": _adds(headers), "--auth-mode": auth_mode is not None}
     _check_place(settings, local, remote)
+    oauth = {option: given.pop(option, None) for option in mcp_oauth.FIELDS}
     fields = {name: value for name, value in given.items() if value is not None}
     if auth_mode is not None:
         fields["auth_mode"] = auth_mode
@@ -47,7 +49,13 @@ def changed(
         env.pop(name, None)
         if value:
             env[name] = value
-    return replace(settings, env=env, headers=_headers(settings.headers, headers), **fields)
+    return replace(
+        settings,
+        env=env,
+        headers=_headers(settings.headers, headers),
+        oauth=mcp_oauth.oauth_of(settings, oauth),
+        **fields,
+    )
 
 
 def package_of(text: str) -> dict[str, str]:

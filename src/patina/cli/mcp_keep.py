@@ -1,8 +1,6 @@
 """Servers written to the configuration, their secrets to the keys; and all that is forgotten."""
 
-from collections.abc import Sequence
 from contextlib import suppress
-from itertools import pairwise
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -11,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from patina.cli.context import Context
+from patina.config.exposed import exposed
 from patina.config.keys import names_secret
 from patina.config.save import remove_table, set_table
 from patina.mcp.definitions import ToolListCache
@@ -19,11 +18,10 @@ from patina.mcp.package import with_command
 from patina.mcp.pins import Pins
 from patina.mcp.server_log import log_path
 from patina.mcp.trust import Trust
-from patina.model.settings import ServerSettings
+from patina.model.settings import OAuthSettings, ServerSettings
 from patina.views.terminal_text import safe_text
 
 _REFERENCES: Final = ("env:", "secret:", "keyfile:")
-_SHORTEST_SECRET: Final = 8
 
 
 def plain(settings: ServerSettings) -> dict[str, Any]:
@@ -52,14 +50,10 @@ def save(run: Context, server: str, settings: ServerSettings, *, consent: bool) 
         scheme, secret = _credential(value)
         if _is_credential(name) and not secret.startswith(_REFERENCES):
             headers[name] = scheme + _kept(run, server, name, secret)
-    settings = replace(settings, env=env, headers=headers)
+    settings = replace(settings, env=env, headers=headers, oauth=_kept_oauth(run, server, settings))
     set_table(run.paths, f"mcp_servers.{server}", plain(settings))
-    if _shows_secret(settings.args):
-        click.echo(
-            "An argument looks like a secret. It stands in the configuration as it is: where the "
-            "server can read it from a variable, use --env NAME=VALUE instead.",
-            err=True,
-        )
+    for sentence in exposed(server, {"args": settings.args, "url": settings.url}):
+        click.echo(safe_text(sentence), err=True)
     if consent and settings.transport == "stdio":
         trust_of(run, server, settings).trust(server)
     return settings
@@ -89,6 +83,15 @@ def _kept(run: Context, server: str, name: str, value: str) -> str:
     run.keys.set(f"{server}/{name}", value)
     click.echo(safe_text(f"{name} is kept as {reference}."), err=True)
     return reference
+
+
+def _kept_oauth(run: Context, server: str, settings: ServerSettings) -> OAuthSettings:
+    oauth = settings.oauth
+    for name in ("client_secret", "private_key"):
+        value = getattr(oauth, name)
+        if value and not value.startswith(_REFERENCES):
+            oauth = replace(oauth, **{name: _kept(run, server, name, value)})
+    return oauth
 
 
 def _is_credential(header: str) -> bool:
@@ -127,18 +130,6 @@ def _secrets_in_env(settings: ServerSettings) -> ServerSettings:
             args[place] = args[place].removesuffix(f"={value}")
             env[name] = value
     return replace(settings, args=tuple(args), env=env)
-
-
-def _shows_secret(args: Sequence[str]) -> bool:
-    """Whether an argument is named like a secret and has a value that may be one."""
-    pairs = [*pairwise(args), *(arg.split("=", 1) for arg in args if "=" in arg)]
-    return any(
-        name.startswith("-")
-        and names_secret(name)
-        and len(value) >= _SHORTEST_SECRET
-        and not value.startswith(("-", "/", ".", "~"))
-        for name, value in pairs
-    )
 
 
 def trusted(run: Context, server: str, settings: ServerSettings) -> bool:

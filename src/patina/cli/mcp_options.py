@@ -5,6 +5,7 @@ from typing import Final, get_args
 
 import click
 
+from patina.cli.mcp_oauth import PROVIDERS
 from patina.model.packages import PACKAGE_TYPES, PROTOCOL_VERSIONS
 from patina.model.settings import AuthMode, Connect, Transport
 
@@ -52,6 +53,25 @@ _OPTIONS: Final[tuple[Decorator, ...]] = (
     ),
     click.option("--cwd", metavar="FOLDER", help="Folder it starts in."),
     _choice("--auth-mode", get_args(AuthMode), "MODE", f"{', '.join(get_args(AuthMode))}."),
+    _choice(
+        "--oauth-provider",
+        (*PROVIDERS, ""),
+        "NAME",
+        f"Who signs you in, where Patina knows them: {', '.join(PROVIDERS)}.",
+    ),
+    click.option("--client-id", metavar="ID", help="Your own client at whoever signs you in."),
+    click.option(
+        "--client-secret",
+        metavar="REF",
+        help="Its secret: - is typed at a prompt or piped in; env:NAME, secret:NAME, keyfile:PATH.",
+    ),
+    click.option(
+        "--client-metadata-url", metavar="URL", help="Address of a client's metadata document."
+    ),
+    click.option("--scope", metavar="SCOPE", help="What to ask for, sent as it is written."),
+    click.option(
+        "--oauth-variable", metavar="NAME", help="Where a local server finds its access token."
+    ),
     _choice(
         "--connect",
         get_args(Connect),

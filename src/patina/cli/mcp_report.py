@@ -8,6 +8,7 @@ import anyio
 from msgspec import Struct
 
 from patina.assembly.app import App
+from patina.cli.signed_in import signed_in
 from patina.engine.estimate import text_tokens
 from patina.mcp import environment
 from patina.mcp.connection import INSTALL_WAIT
@@ -25,6 +26,7 @@ from patina.mcp.transports.remote import Network
 from patina.model.codec import encode_json
 from patina.model.faults import McpFault, PermissionFault
 from patina.model.settings import ServerSettings
+from patina.model.sign_in import SignIn
 
 SKIPPED = frozenset({"disabled", "not_allowed", "offline"})
 
@@ -46,7 +48,10 @@ class Offer(Struct, frozen=True, kw_only=True):
 
 
 class Inspection(Struct, frozen=True, kw_only=True):
-    """All about one server. Without `report` it was not started; `diagnosis` then says why."""
+    """All about one server. Without `report` it was not started; `diagnosis` then says why.
+
+    `sign_in` is the state of the sign-in to it, and the few words for that.
+    """
 
     server: str
     settings: ServerSettings
@@ -55,6 +60,7 @@ class Inspection(Struct, frozen=True, kw_only=True):
     report: Report | None = None
     offers: tuple[Offer, ...] = ()
     diagnosis: Diagnosis | None = None
+    sign_in: tuple[SignIn, str] = (SignIn(server=""), "")
 
     @property
     def works(self) -> bool:
@@ -92,7 +98,13 @@ async def inspect(app: App, server: str, *, deep: bool) -> Inspection:
         wait = max(wait, INSTALL_WAIT)
     report = await examine(server, settings, _surroundings(app), wait=wait, deep=deep)
     offers = await anyio.to_thread.run_sync(_offers, server, settings, report.tools)
-    return _with(found, report=report, offers=offers, diagnosis=report.diagnosis)
+    return _with(
+        found,
+        report=report,
+        offers=offers,
+        diagnosis=report.diagnosis,
+        sign_in=await signed_in(app, server),
+    )
 
 
 def _with(found: Inspection, **more: Any) -> Inspection:  # noqa: ANN401 - values of its fields
@@ -109,7 +121,8 @@ def _surroundings(app: App) -> Surroundings:
         network.no_proxy,
         network.ca_file,
     )
-    return Surroundings(app.setup.keys, app.setup.environ, app.setup.paths.state, way)
+    setup = app.setup
+    return Surroundings(setup.keys, setup.environ, setup.paths.state, way, app.sign_ins)
 
 
 def _consent(app: App, server: str, settings: ServerSettings) -> tuple[str, Diagnosis | None]:
@@ -179,6 +192,8 @@ def plain(found: Inspection, *, session: bool, deep: bool) -> dict[str, Any]:
         "connected": found.works,
         "consent": found.consent,
         "diagnosis": found.diagnosis,
+        "sign_in": found.sign_in[0].state,
+        "account": found.sign_in[0].account,
     }
     if found.settings.transport != "stdio":
         data["url"] = shown_url(found.settings.url)
@@ -206,6 +221,8 @@ def brief(found: Inspection, *, session: bool = False) -> Iterator[str]:
             f"ok    {found.server}: connected in {report.took_ms} ms, {_spoken(report)}, "
             f"{_count(len(report.tools), 'tool')}, about {_tokens(found):,} tokens"
         )
+        if found.sign_in[1]:
+            yield f"      {found.sign_in[1]}"
         if session and report.session_id:
             yield f"      session {report.session_id}"
     elif found.diagnosis is not None:
@@ -264,6 +281,8 @@ def _remote_lines(found: Inspection) -> Iterator[str]:
     yield _row("address", shown_url(found.settings.url))
     if found.settings.headers:
         yield _row("headers", ", ".join(visible(name) for name in sorted(found.settings.headers)))
+    if found.sign_in[1]:
+        yield _row("sign-in", found.sign_in[1])
     seen = found.report.look if found.report is not None else None
     if seen is None:
         return
