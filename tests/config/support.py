@@ -9,7 +9,7 @@ from patina.config.files import update_file
 from patina.config.load import Flags, load_config
 from patina.config.paths import Paths, find_paths
 from patina.model.settings import Configured
-from patina.secrets.file import FileKeys
+from patina.secrets.vault import key_file_vault
 
 
 class Home:
@@ -20,7 +20,7 @@ class Home:
         self.folder = root / "work"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.paths.config.mkdir(parents=True, exist_ok=True)
-        self.keys = FileKeys(self.paths.secrets_file, update_file)
+        self.keys = key_file_vault(self.paths.secrets_file, self.paths.key_file, update_file)
 
     @property
     def file(self) -> Path:

@@ -13,7 +13,8 @@ def test_patina_home_holds_everything(tmp_path: Path) -> None:
     assert paths.data == tmp_path / "p" / "data"
     assert paths.state == tmp_path / "p" / "state"
     assert paths.cache == tmp_path / "p" / "cache"
-    assert paths.secrets_file == tmp_path / "p" / "secrets.json"
+    assert paths.secrets_file == tmp_path / "p" / "data" / "secrets.enc"
+    assert paths.key_file == tmp_path / "p" / "key"
     assert not (tmp_path / "p").exists()
 
 
@@ -26,7 +27,7 @@ def test_without_it_the_system_says_where() -> None:
     paths = find_paths({})
     folders = (paths.config, paths.data, paths.state, paths.cache)
     assert len(set(folders)) == 4
-    assert not paths.secrets_file.is_relative_to(paths.data)  # which may be synced
+    assert not paths.key_file.is_relative_to(paths.data)  # which may be synced
     assert all(path.is_absolute() and "patina" in str(path) for path in folders)
 
 
