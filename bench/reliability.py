@@ -100,8 +100,24 @@ def machine(options: argparse.Namespace) -> tuple[str, list[str]]:
     return f"{options.steps:,} steps, {len(wrong)} contradictions", wrong
 
 
+def money(options: argparse.Namespace) -> tuple[str, list[str]]:
+    """T12: eight processes at one limit, some of them killed while they hold money."""
+    from tests.store.money.test_processes import GOOD
+
+    with tempfile.TemporaryDirectory() as folder:
+        report = child("tests.store.money.processes", folder, options.spending, options.seed)
+    found = report["found"]
+    wrong = [f"{what}: {count}" for what, count in found.items() if count and what not in GOOD]
+    return (
+        f"{options.spending:,} runs of 8 processes, {found['killed']:,} killed, "
+        f"{found['paid requests']:,} requests paid, {found['overspent']} overspent, "
+        f"{found['unusable']} with money out of reach, reserve {1e3 * report['median']:.1f} ms "
+        f"(99th percentile {1e3 * report['p99']:.0f} ms)"
+    ), wrong
+
+
 SUITES: dict[str, Callable[[argparse.Namespace], tuple[str, list[str]]]] = {
-    suite.__name__: suite for suite in (kill9, power, faults, processes, machine)
+    suite.__name__: suite for suite in (kill9, power, faults, processes, machine, money)
 }
 
 
@@ -120,6 +136,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="of power: seeds")
     parser.add_argument("--seconds", type=float, default=20, help="of processes")
     parser.add_argument("--steps", type=int, default=20_000, help="of machine")
+    parser.add_argument("--spending", type=int, default=1000, help="of money: runs")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 31))
     options = parser.parse_args()
     unknown = set(options.suites) - set(SUITES)

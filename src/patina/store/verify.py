@@ -17,6 +17,7 @@ from patina.store import lock
 from patina.store.erase import blobs_in
 from patina.store.layout import Layout, check_blob
 from patina.store.merge import StoredItem
+from patina.store.money.log import is_usage_file
 from patina.store.reader import decode, lines
 
 _ID_LENGTH = 36
@@ -39,6 +40,7 @@ class Verified(Struct, frozen=True):
     """What was looked at and what is wrong with it. `bytes` is the size of all of it.
 
     `unreferenced` blobs are named by no transcript and no draft: left over, but harmless.
+    `usage_files` and `usage_lines` are the files of the ledger and their sound lines.
     """
 
     conversations: int
@@ -48,10 +50,12 @@ class Verified(Struct, frozen=True):
     unreferenced: int
     bytes: int
     damaged: tuple[Damage, ...]
+    usage_files: int = 0
+    usage_lines: int = 0
 
     @property
     def damaged_lines(self) -> int:
-        """How many lines of transcripts cannot be used."""
+        """How many lines of transcripts and of the ledger cannot be used."""
         return sum(damage.line > 0 for damage in self.damaged)
 
 
@@ -74,6 +78,7 @@ class _Checking:
         self._damaged: list[Damage] = []
         self._conversations: set[str] = set()
         self._files = self._lines = self._done = self._total = 0
+        self._usage_files = self._usage_lines = 0
         self._blobs: set[str] = set()
         self._named: set[str] = set()
         # What items say of a blob must hold, wherever it is found first: blob to file and line.
@@ -81,11 +86,15 @@ class _Checking:
 
     def run(self) -> None:
         transcripts = sorted(self._below("transcripts"))
+        usage = sorted(self._below("usage"))
         blobs = sorted(self._below("blobs"))
-        self._total = sum(map(_size, (*transcripts, *blobs)))
+        self._total = sum(map(_size, (*transcripts, *usage, *blobs)))
         for path in transcripts:
             if path.suffix == ".jsonl":
                 self._transcript(path)
+        for path in usage:
+            if path.suffix == ".jsonl":
+                self._usage(path)
         for path in sorted(self._below("drafts")):
             self._named |= blobs_in([_content(path)])
         for path in blobs:
@@ -105,6 +114,8 @@ class _Checking:
             unreferenced=len(self._blobs - self._named),
             bytes=self._done,
             damaged=tuple(self._damaged),
+            usage_files=self._usage_files,
+            usage_lines=self._usage_lines,
         )
 
     def _below(self, folder: str) -> Iterator[Path]:
@@ -164,6 +175,22 @@ class _Checking:
             self._names(path, number, line, item)
         if number and not headed:
             self._wrong(path, 0, "has no head")
+
+    def _usage(self, path: Path) -> None:
+        if not is_usage_file(path.name):
+            self._wrong(path, 0, "has a name that is no month's, so nothing reads it")
+            return
+        self._usage_files += 1
+        try:
+            with path.open("rb") as file:
+                for number, line in _numbered(file):
+                    self._read(len(line))
+                    if decode(line) is None:
+                        self._wrong(path, number, _reason(line))
+                    else:
+                        self._usage_lines += 1
+        except OSError as error:
+            self._wrong(path, 0, f"could not be read: {error.strerror}")
 
     def _names(self, path: Path, number: int, line: bytes, item: StoredItem) -> None:
         self._named |= blobs_in([line])
