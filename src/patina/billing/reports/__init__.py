@@ -1,0 +1,1 @@
+"""What was spent, as tables, figures, charts, CSV and PDF."""
