@@ -54,7 +54,7 @@ def test_models_of_all_providers_are_listed_and_narrowed(capsys: Capture) -> Non
         assert said.out == ""
         assert said.err.startswith("No model matches.")
         assert in_process("models", "far") == 0
-        assert capsys.readouterr().out == "far/other\t\t\t\nfar/GPT-x\t\t\t\n"
+        assert capsys.readouterr().out == "far/other\t\t\t\t\t\nfar/GPT-x\t\t\t\t\t\n"
         # All words have to be found, in any order.
         assert models(capsys, "GPT", "near") == (0, ["near/gpt-5.2"], "")
         assert models(capsys, "x FAR") == (0, ["far/GPT-x"], "")
@@ -82,13 +82,19 @@ def test_what_is_known_of_a_model_is_shown(capsys: Capture) -> None:  # M-02
             "tools": False,
             "thinking": None,
             "price": {"input": "1.50", "output": "10", "cache_read": None, "cache_write": None},
+            "tiers": [],
+            "per_request": None,
+            "services": [],
+            "price_source": "settings",
+            "price_date": None,
             "source": "settings",
         }
         # Whoever speaks OpenAI's protocol need not have OpenAI's prices.
         assert (other["price"], other["source"], other["images"]) == (None, "endpoint", True)
         assert in_process("models", "near/") == 0
         assert capsys.readouterr().out == (
-            "near/one\t1234\t1.50 / 10\t\nnear/openai/gpt-4o\t\t\timages, files, tools\n"
+            "near/one\t1234\t1.50 / 10\t\t\tsettings\n"
+            "near/openai/gpt-4o\t\t\t\timages, files, tools\t\n"
         )
 
 
@@ -135,7 +141,40 @@ def test_models_of_a_provider_that_was_never_reached(
     assert found
     assert {row["source"] for row in found} == {"genai-prices"}
     assert all(row["fetched"] is None and row["price"]["input"] for row in found)
+    assert all(row["price_source"].startswith("genai-prices 0.") for row in found)
+    assert all(row["price_date"] > "2024" for row in found)
     assert said.err == "patina: The models of anthropic are those that Patina came with.\n"
+
+
+def test_prices_of_long_requests_and_of_caches(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:  # M-12
+    monkeypatch.setenv("GEMINI_API_KEY", "sk-canary")
+    assert in_process("models", "2.5-pro", "--offline") == 0
+    said = capsys.readouterr()
+    line = next(one for one in said.out.splitlines() if one.startswith("google/gemini-2.5-pro\t"))
+    cost, cache, _, source = line.split("\t")[2:]
+    assert cost == "1.25 / 10, over 200000: 2.5 / 15"
+    assert cache == "0.125 / ?, over 200000: 0.25 / ?"
+    assert source.startswith("genai-prices 0.")
+    assert f"Prices are those of {source}, as of 20" in said.err
+    assert "patina models --refresh-prices" in said.err
+    assert in_process("models", "2.5-pro", "--offline", "--json") == 0
+    row = next(
+        one
+        for one in json.loads(capsys.readouterr().out)
+        if one["model"] == "google/gemini-2.5-pro"
+    )
+    prices = {"input": "2.5", "output": "15", "cache_read": "0.25", "cache_write": None}
+    assert row["tiers"] == [{"over": 200000, **prices}]
+    assert "batch" in row["services"]
+
+
+def test_new_prices_need_the_network(capsys: Capture) -> None:
+    assert in_process("models", "demo", "--offline", "--refresh-prices") == 3
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("patina: Patina is offline, and new prices need the network.")
 
 
 def test_only_models_to_talk_with_are_those_that_patina_came_with(

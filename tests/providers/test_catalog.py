@@ -17,15 +17,17 @@ from hypothesis import strategies as st
 from patina.engine.clock import ManualClock
 from patina.model.chat import ModelInfo, Price
 from patina.model.faults import ProviderFault
+from patina.model.money import Step, Tariff
 from patina.model.settings import ModelSettings, ProviderKind, ProviderSettings
-from patina.providers.catalog import prices as prices_module
 from patina.providers.catalog.catalog import Ask, Catalog, Listing, Place
 from patina.providers.catalog.families import family_of
+from patina.providers.catalog.figures import Dated, Figures, tariff_from
 from patina.providers.catalog.genai import read_tables
 from patina.providers.catalog.lists import Lists
 from patina.providers.catalog.merge import merged
 from patina.providers.catalog.prices import Known, Prices
 from patina.providers.catalog.schema import config_schema
+from patina.providers.catalog.tariffs import price_of, tariff_of
 from patina.providers.kinds import BUILT_IN
 
 DAY = 24 * 3600
@@ -211,7 +213,8 @@ def test_any_names_of_providers_keep_their_lists_apart(
         kept = Lists(folder).load(name, OPENAI)
         assert kept is not None
         assert kept.models == (ModelInfo(name, "m/" + name),)
-        assert Lists(folder).find(name, OPENAI, "m/" + name) == ModelInfo(name, "m/" + name)
+        found = (ModelInfo(name, "m/" + name), "2026-01-01")
+        assert Lists(folder).find(name, OPENAI, "m/" + name) == found
         assert Lists(folder).find(name, OPENAI, "other") is None
         lists.forget(name)
         assert Lists(folder).load(name, OPENAI) is None
@@ -228,7 +231,7 @@ async def test_prices_are_those_of_the_package(tmp_path: Path) -> None:  # M-02
     from genai_prices.types import TieredPrices
 
     prices = Prices(tmp_path)
-    await prices.prepare()
+    await prices.prepare("2026-11-20T00:00:00Z")
     now = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
     providers = get_snapshot().providers
     odd = ["gpt-5.2-20251211", "gpt-4o-2024-08-06", "claude-opus-4-8-20260101", "no-such-model"]
@@ -256,7 +259,7 @@ async def test_prices_are_those_of_the_package(tmp_path: Path) -> None:  # M-02
                     )
                 )
             ]
-            price = known.price or Price()
+            price = (price_of(known.tariff) if known.tariff else None) or Price()
             assert [price.input, price.output, price.cache_read, price.cache_write] == amounts
             assert price.tiered == any(
                 isinstance(getattr(real, f"{field}_mtok"), TieredPrices)
@@ -267,21 +270,24 @@ async def test_prices_are_those_of_the_package(tmp_path: Path) -> None:  # M-02
 
 @pytest.mark.anyio
 async def test_the_file_of_prices_is_made_once_for_a_package(tmp_path: Path) -> None:
-    await Prices(tmp_path).prepare()
+    await Prices(tmp_path).prepare("2026-11-20T00:00:00Z")
     file = tmp_path / "prices.json"
     book = json.loads(file.read_bytes())
     assert {"openai", "anthropic", "google", "groq", "mistral", "x-ai"} <= set(book["tables"])
     # It is read as it is...
-    book["tables"]["openai"]["rows"][0] = [[["=made-up"]], [[{"input": "7"}]], 55, "Made up"]
+    book["tables"]["openai"]["rows"][0] = [[["=made-up"]], [[[[[0, "7"]]]]], 55, "Made up"]
     file.write_text(json.dumps(book))
     again = Prices(tmp_path)
-    await again.prepare()
-    known = Known("Made up", 55, Price(Decimal(7)))
-    assert again.find("openai", "made-up", "2026-01-01T00:00:00Z") == known
+    await again.prepare("2026-11-20T00:00:00Z")
+    known = again.find("openai", "made-up", "2026-01-01T00:00:00Z")
+    assert known is not None
+    assert (known.title, known.context_window) == ("Made up", 55)
+    assert known.tariff is not None
+    assert known.tariff.input == (Step(0, Decimal(7)),)
     # ... until another package is installed.
     file.write_text(json.dumps({**book, "stamp": "older"}))
     newer = Prices(tmp_path)
-    await newer.prepare()
+    await newer.prepare("2026-11-20T00:00:00Z")
     assert newer.find("openai", "made-up", "2026-01-01T00:00:00Z") is None
     assert newer.find("openai", "gpt-4o", "2026-01-01T00:00:00Z") is not None
 
@@ -306,12 +312,15 @@ def test_reading_the_package_leaves_nothing_behind() -> None:
     ],
 )
 def test_prices_of_days_and_hours(now: str, amount: int) -> None:
-    def dated(price: int, *bounds: str) -> prices_module.Dated:
-        return prices_module.Dated(Price(Decimal(price)), *bounds)
+    def dated(price: int, *bounds: str) -> Dated:
+        return Dated(Figures((Step(0, Decimal(price)),)), *bounds)
 
     prices = (dated(1), dated(2, "2026-06-01"), dated(3, "2026-07-01", "16:30:00", "00:30:00"))
-    held = [one.price for one in prices if one.holds(now)]
-    assert held[-1] == Price(Decimal(amount))
+    tariff = tariff_from(prices, (), now, source="a list", date="2026-07-07")
+    assert tariff is not None
+    assert tariff.input == (Step(0, Decimal(amount)),)
+    days = {1: "2026-07-07", 2: "2026-06-01", 3: "2026-07-01"}
+    assert (tariff.source, tariff.date) == ("a list", days[amount])
 
 
 @pytest.mark.anyio
@@ -375,9 +384,25 @@ def test_settings_go_before_lists_before_prices_before_families() -> None:
     listed = ModelInfo(
         "p", "gpt-4o", 1000, 100, "Listed", images=False, price=Price(Decimal(2)), source="endpoint"
     )
-    known = Known("Known", 5000, Price(Decimal(3)))
+    tariff = Tariff(input=(Step(0, Decimal(3)),), source="a list")
+    known = Known("Known", 5000, tariff)
+
+    def put_together(
+        one: ModelInfo, own: ModelSettings | None, known: Known | None, *, local: bool
+    ) -> ModelInfo:
+        tariff = tariff_of(
+            own=own.price if own else {},
+            listed=one.price,
+            known=known.tariff if known else None,
+            local=local,
+            provider="p",
+            fetched="2026-11-01",
+            table="openai",
+        )
+        return merged(one, own, known, tariff)
+
     own = ModelSettings(context_window=9, tools=False, price={"input": "1.5", "KIND": "3"})
-    found = merged(listed, own, known, local=False)
+    found = put_together(listed, own, known, local=False)
     assert found == ModelInfo(
         "p",
         "gpt-4o",
@@ -391,15 +416,15 @@ def test_settings_go_before_lists_before_prices_before_families() -> None:
         price=Price(Decimal("1.5")),
         source="settings",
     )
-    found = merged(listed, None, known, local=False)
+    found = put_together(listed, None, known, local=False)
     assert (found.context_window, found.price, found.source) == (1000, listed.price, "endpoint")
-    found = merged(ModelInfo("p", "gpt-4o"), None, known, local=False)
+    found = put_together(ModelInfo("p", "gpt-4o"), None, known, local=False)
     assert (found.title, found.context_window, found.source) == ("Known", 5000, "genai-prices")
-    found = merged(ModelInfo("p", "gpt-4o"), None, None, local=False)
+    found = put_together(ModelInfo("p", "gpt-4o"), None, None, local=False)
     assert (found.images, found.price, found.source) == (True, None, "patina")
-    assert merged(ModelInfo("p", "x"), None, None, local=False) == ModelInfo("p", "x")
+    assert put_together(ModelInfo("p", "x"), None, None, local=False) == ModelInfo("p", "x")
     own = ModelSettings(price={"input": "0.5"})
-    assert merged(ModelInfo("p", "x"), own, None, local=True).source == "settings"
+    assert put_together(ModelInfo("p", "x"), own, None, local=True).source == "settings"
 
 
 @pytest.mark.parametrize(

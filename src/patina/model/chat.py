@@ -25,13 +25,17 @@ class ModelRef(Struct, frozen=True):
 
 
 class Price(Struct, frozen=True, omit_defaults=True):
-    """USD per million tokens. None: not known. `tiered`: it differs with the request's length."""
+    """USD per million tokens. None: not known. `tiered`: it differs with the request's length.
+
+    `per_request` is USD for each request on top of that.
+    """
 
     input: Decimal | None = None
     output: Decimal | None = None
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
     tiered: bool = False
+    per_request: Decimal | None = None
 
 
 class ModelInfo(Struct, frozen=True, omit_defaults=True):
@@ -149,19 +153,31 @@ class Retrying(Struct, frozen=True):
 
 
 class Finished(Struct, frozen=True):
-    """The good end of a stream. `raw_reason` is the provider's own word."""
+    """The good end of a stream. `raw_reason` is the provider's own word.
+
+    `billed` is what the provider says that the request costs in USD, None where it says nothing;
+    `tier` its word for the service that it was ("batch", "flex"), "" for the usual one.
+    """
 
     reason: StopReason
     raw_reason: str = ""
     usage: Usage | None = None
     model: str = ""
+    billed: Decimal | None = None
+    tier: str = ""
 
 
 class Failed(Struct, frozen=True):
-    """The bad end of a stream; what came before it is kept."""
+    """The bad end of a stream; what came before it is kept.
+
+    `usage` is what was told until then: its output may be less than what came. `billed` and `tier`
+    as in `Finished`.
+    """
 
     failure: Failure
     usage: Usage | None = None
+    billed: Decimal | None = None
+    tier: str = ""
 
 
 StreamEvent = TextDelta | ThinkingDelta | ToolCallDelta | Retrying | Finished | Failed

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from patina.model.faults import TOOLS_REFUSED, Failure
+from patina.model.faults import TOOLS_REFUSED, UNSENT, Failure
 from patina.providers.endpoint import Endpoint
 from patina.providers.trouble import TransportError
 
@@ -159,7 +159,7 @@ def lost(endpoint: Endpoint, model: str, error: TransportError) -> Failure:
     if error.kind == "timeout" and error.cause == "queue":
         message = f"{name} had no place for this request: {reason}."
         hint = f"Wait for the others, or raise concurrency of the provider {endpoint.provider}."
-        return Failure("timeout", message, hint)
+        return Failure("timeout", message, hint, code=UNSENT)
     if error.kind == "timeout":
         message = f"{name} did not answer in time ({model} at {origin}): {reason}."
         return Failure("timeout", message, "Ask again, or allow more time with --timeout.")
@@ -204,7 +204,7 @@ def _unreachable(endpoint: Endpoint, error: TransportError, reason: str, *, aske
         message = f"{NO_NETWORK} {name} cannot be reached at {origin}: {reason}."
     if asked and not error.unsent:
         hint = f"It may have begun to work on the request: it was not sent again. {hint}"
-    return Failure("network", message, hint)
+    return Failure("network", message, hint, code=UNSENT if error.unsent else "")
 
 
 def _redirected(endpoint: Endpoint, status: int, headers: Mapping[str, str]) -> Failure:

@@ -5,7 +5,10 @@ A protocol's reader says what one event means (`_take`), whether the answer is c
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal, Protocol
+from decimal import Decimal
+from typing import Any, Final, Literal, Protocol
+
+from msgspec.structs import replace
 
 from patina.model.chat import (
     Failed,
@@ -20,6 +23,7 @@ from patina.model.ids import new_id
 from patina.model.sse import BOM, EventParser, EventTooLargeError, ServerSentEvent
 from patina.model.usage import Usage
 from patina.providers import failures
+from patina.providers.charges import billed_of, service_of
 from patina.providers.endpoint import Endpoint
 from patina.providers.http import BODY_LIMIT
 from patina.providers.text import SurrogateJoiner
@@ -58,6 +62,8 @@ class StreamReader:
         self._endpoint = endpoint
         self._model = model
         self._usage: Usage | None = None
+        self._billed: Decimal | None = None
+        self._tier = ""
         self._answered_by = ""
         self._failure: Failure | None = None
         self._parser = parser or EventParser()
@@ -114,6 +120,15 @@ class StreamReader:
             given = f"call_{new_id().replace('-', '')}"
         self._ids.add(given)
         return given
+
+    def _charge(self, usage: Any, tier: Any = None) -> None:  # noqa: ANN401 - whatever is sent
+        """Take what an endpoint says of the cost in a `usage` object, and its word for the service.
+
+        What is not said stays as it was.
+        """
+        if (billed := billed_of(usage)) is not None:
+            self._billed = billed
+        self._tier = service_of(tier) or self._tier
 
     def _fail(self, failure: Failure) -> None:
         """End the answer badly. The first failure counts."""
@@ -189,7 +204,7 @@ class StreamReader:
         end = self._end(clean=False)
         if isinstance(end[-1], Failed) and self._failure is None and error.kind != "cut":
             why = failures.lost(self._endpoint, self._model, error)
-            return [*end[:-1], Failed(why, self._usage)]
+            return [*end[:-1], Failed(why, self._usage, self._billed, self._tier)]
         return end
 
     def _sniff(self, chunk: bytes) -> None:
@@ -233,7 +248,12 @@ class StreamReader:
         self._joiners.clear()
         out = self._given()
         failure = self._failure or self._missing(clean=clean or self.ended)
-        out.append(Failed(failure, self._usage) if failure else self._finished())
+        if failure:
+            out.append(Failed(failure, self._usage, self._billed, self._tier))
+        elif self._billed is None and not self._tier:
+            out.append(self._finished())
+        else:
+            out.append(replace(self._finished(), billed=self._billed, tier=self._tier))
         return out
 
     def _missing(self, *, clean: bool) -> Failure | None:

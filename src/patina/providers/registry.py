@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patina.model.chat import ModelInfo, ModelRef
-from patina.model.faults import ProviderFault, UsageFault
+from patina.model.faults import ConfigFault, ProviderFault, UsageFault
 from patina.model.settings import ProviderSettings, Settings
 from patina.ports.clock import Clock
 from patina.ports.keys import Keys, Origins
@@ -22,17 +22,20 @@ from patina.providers.queue import ProviderState, Queue
 from patina.providers.text import words
 
 if TYPE_CHECKING:
+    from patina.model.money import Tariff
     from patina.providers.catalog.catalog import Catalog, Listing, Place
+    from patina.providers.catalog.prices import Origin
 
 
 class ProviderRegistry:
-    """Implements `ports.provider.Providers`.
+    """Implements `ports.provider.Providers` and `ports.tariffs.Tariffs`.
 
     `drivers` are ready-made ones by provider name, before all others: fakes of tests. With
     `offline` only the demo and local providers are used. `changed` is told the state of a provider
     whenever it becomes another; `jitter` returns a number from 0 to 1. `origins` bind keys to the
     places they were given for; without them no key is bound. `cache` is the folder of what is
-    kept about models; without it nothing is.
+    kept about models; without it nothing is. `prices_url` is where a list of prices is published,
+    "" for that of genai-prices.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class ProviderRegistry:
         jitter: Callable[[], float] = random.random,
         origins: Origins | None = None,
         cache: Path | None = None,
+        prices_url: str = "",
     ) -> None:
         self._settings = settings
         self._http = http
@@ -58,6 +62,7 @@ class ProviderRegistry:
         self._jitter = jitter
         self._endpoints = Endpoints(keys, origins)
         self._cache = cache
+        self._prices_url = prices_url
         self._made_catalog: Catalog | None = None
         self._made: dict[str, tuple[Endpoint, Driver]] = {}
         self._queues: dict[str, Queue] = {}
@@ -138,6 +143,28 @@ class ProviderRegistry:
     async def info(self, ref: ModelRef) -> ModelInfo:
         """Return what is known of a model; see `ports.provider.Providers.info`."""
         return await self._catalog.info(self._place(ref.provider), ref.model)
+
+    async def tariff(self, model: ModelRef) -> "Tariff":
+        """Return what a model costs now; see `ports.tariffs.Tariffs.tariff`."""
+        return await self._catalog.tariff(self._place(model.provider), model.model)
+
+    async def prices(self, *, refresh: bool = False) -> "Origin":
+        """Return where the list of prices comes from, with `refresh` after a download of it.
+
+        Raises `ProviderFault` where that cannot be had; then the list stays as it was.
+        """
+        if not refresh:
+            return await self._catalog.origin()
+        if self._offline:
+            raise ProviderFault(
+                "Patina is offline, and new prices need the network.",
+                hint="Leave out --offline.",
+                kind="network",
+            )
+        from patina.providers.catalog.download import PUBLISHED, download
+
+        url = self._prices_url or PUBLISHED
+        return await self._catalog.refresh_prices(lambda: download(self._http, url))
 
     async def models(self, provider: str, *, refresh: bool = False) -> "Listing":
         """Return the models of a provider; see `catalog.Catalog.listing`."""
@@ -251,7 +278,7 @@ class ProviderRegistry:
             return True
         try:
             self._endpoint(provider, offline=offline)
-        except (ProviderFault, UsageFault):
+        except (ConfigFault, ProviderFault, UsageFault):  # the first: kept keys that are locked
             return False
         return True
 

@@ -256,8 +256,7 @@ async def test_the_same_bytes_the_same_message(name: str) -> None:
     assert ours.finished.raw_reason == end.finish_reason
     usage = end.usage
     assert ours.finished.usage == (
-        usage
-        and Usage(usage.tokens.input_tokens, usage.tokens.output_tokens, usage.cached_tokens or 0)
+        usage and Usage(usage.billed_units.input_tokens, usage.billed_units.output_tokens)
     )
     assert mine.path == sdk.path
     assert mine.json == sdk.json

@@ -14,6 +14,7 @@ from patina.model.usage import Usage
 from patina.providers import failures
 from patina.providers.anthropic.events import Delta, Event, decode
 from patina.providers.anthropic.messages import WIRE
+from patina.providers.charges import service_of
 from patina.providers.endpoint import Endpoint
 from patina.providers.lenient import UnreadableError, count, decode_json, mapping, sequence, text
 from patina.providers.reading import StreamReader, beginning
@@ -172,6 +173,7 @@ class MessagesReader(StreamReader):
     def _count(self, usage: Any) -> None:  # noqa: ANN401
         """Take a `usage` object. Its numbers are sums so far; those left out stay as they were."""
         plain = mapping(usage)
+        self._charge(plain, _service(plain))
         for name in (*_COUNTS, "output_tokens"):
             if isinstance(plain.get(name), int | float):
                 self._counts[name] = count(plain[name])
@@ -194,3 +196,13 @@ class MessagesReader(StreamReader):
             reason = "tool_calls"  # some servers say "end_turn" although they call tools
         model = self._answered_by or self._model
         return Finished(reason, self._reason, self._usage, model)
+
+
+def _service(usage: Mapping[str, Any]) -> str:
+    """Return the word for the service: that of the tier, or for what costs more in the usual one.
+
+    Field names: API reference, "Usage" (`service_tier`, `inference_geo`; `speed` in the beta).
+    """
+    words = [service_of(usage.get("service_tier")), service_of(usage.get("speed"))]
+    words += ["us"] if usage.get("inference_geo") == "us" else []
+    return "-".join(filter(None, words))

@@ -9,15 +9,18 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 from msgspec import Struct
 
 from patina.model.chat import ModelInfo
 from patina.model.faults import Failure, Fault, ProviderFault
-from patina.model.settings import ProviderSettings
+from patina.model.money import Tariff
+from patina.model.settings import ModelSettings, ProviderSettings
 from patina.ports.clock import Clock
 from patina.providers.catalog.lists import Lists
-from patina.providers.catalog.merge import merged
-from patina.providers.catalog.prices import Prices
+from patina.providers.catalog.merge import GENAI_PRICES, merged
+from patina.providers.catalog.prices import Known, Origin, Prices
+from patina.providers.catalog.tariffs import tariff_of
 from patina.providers.text import words
 
 FOLDER: Final = "models"
@@ -32,6 +35,8 @@ _NOT_TALKED_WITH: Final = re.compile(
 )
 
 Ask = Callable[[], Awaitable[tuple[ModelInfo, ...]]]
+Fetch = Callable[[], Awaitable[bytes]]
+_NOTHING: Final = ModelSettings()
 
 # What goes by itself: meanwhile an older list will do.
 _PASSING: Final = frozenset({"network", "timeout", "cut", "server", "overloaded", "rate_limit"})
@@ -112,16 +117,58 @@ class Catalog:
     async def info(self, place: Place, model: str) -> ModelInfo:
         """Return what is known of a model. No endpoint is asked.
 
-        Where nothing else says it all, prices are looked up, two seconds at most.
+        Prices are looked up, two seconds at most.
         """
-        listed = self._lists.find(place.provider, place.base_url, model)
-        listed = listed or ModelInfo(place.provider, model)
-        info = self._merged(place, listed, "")
-        if (info.price is None or info.context_window is None) and place.table(model)[0]:
+        listed, fetched = self._listed(place, model)
+        await self._prepare(place, model)
+        return self._merged(place, listed, fetched)
+
+    async def tariff(self, place: Place, model: str) -> Tariff:
+        """Return what a model costs now, as far as `info` knows. No endpoint is asked."""
+        listed, fetched = self._listed(place, model)
+        await self._prepare(place, model)
+        return self._tariff(place, listed, self._known(place, model), fetched)
+
+    async def origin(self) -> Origin:
+        """Return where the list of prices comes from."""
+        await self._prices.prepare(self._clock.now())
+        return self._prices.origin
+
+    async def refresh_prices(self, fetch: Fetch) -> Origin:
+        """Have the list that `fetch` downloads in place of the one that is there.
+
+        Raises `ProviderFault` where it cannot be had, is no such list or cannot be kept; then
+        everything stays as it was.
+        """
+        from patina.providers.catalog.published import read_published
+
+        await self._prices.prepare(self._clock.now())
+        body = await fetch()
+        try:
+            tables = await anyio.to_thread.run_sync(read_published, body)
+        except ValueError as error:
+            raise ProviderFault(
+                f"What came is no list of prices that can be used: {error}.",
+                hint="The prices stay as they were. Try again later.",
+                kind="server",
+            ) from None
+        if not await self._prices.replace(tables, GENAI_PRICES, self._clock.now()[:10]):
+            raise ProviderFault(
+                "The new list of prices cannot be written into the cache.",
+                hint="See that its folder can be written: patina config path",
+                kind="server",
+            )
+        return self._prices.origin
+
+    async def _prepare(self, place: Place, model: str) -> None:
+        if place.table(model)[0]:
             with anyio.move_on_after(INFO_SECONDS):
-                await self._prices.prepare()
-            info = self._merged(place, listed, self._clock.now())
-        return info
+                await self._prices.prepare(self._clock.now())
+
+    def _listed(self, place: Place, model: str) -> tuple[ModelInfo, str]:
+        """Return a model as its endpoint lists it, and the day when it was asked."""
+        listed = self._lists.find(place.provider, place.base_url, model)
+        return listed or (ModelInfo(place.provider, model), "")
 
     async def listing(self, place: Place, ask: Ask, *, refresh: bool = False) -> Listing:
         """Return the models of a provider with what is known of each.
@@ -131,11 +178,11 @@ class Catalog:
         returned, with the failure; where there is none, the models that the list of prices names.
         Never raises but for cancellation.
         """
-        await self._prices.prepare()
+        await self._prices.prepare(self._clock.now())
         kept = self._lists.load(place.provider, place.base_url)
         age = self._now() - kept.fetched if kept else FRESH
         if kept and timedelta() <= age < FRESH and not (refresh or place.local):
-            return Listing(self._completed(place, kept.models), kept.fetched)
+            return Listing(self._completed(place, kept.models, kept.fetched), kept.fetched)
         try:
             models = await _within(LIST_SECONDS, place.provider, ask)
         except Fault as fault:
@@ -143,12 +190,13 @@ class Catalog:
             if failure.kind not in _PASSING:
                 return Listing(failure=failure)
             if kept is None:
-                return Listing(self._completed(place, self._named(place)), None, failure)
-            return Listing(self._completed(place, kept.models), kept.fetched, failure)
+                return Listing(self._completed(place, self._named(place), None), None, failure)
+            models = self._completed(place, kept.models, kept.fetched)
+            return Listing(models, kept.fetched, failure)
         fetched = self._now()
         if place.base_url:
             self._lists.save(place.provider, place.base_url, models, fetched)
-        return Listing(self._completed(place, models), fetched)
+        return Listing(self._completed(place, models, fetched), fetched)
 
     def _named(self, place: Place) -> tuple[ModelInfo, ...]:
         """Return the models that the list of prices names: better than none without a network."""
@@ -159,17 +207,32 @@ class Catalog:
             if not _NOT_TALKED_WITH.search(name) and not _elsewhere(table, name)
         )
 
-    def _completed(self, place: Place, models: tuple[ModelInfo, ...]) -> tuple[ModelInfo, ...]:
-        now = self._clock.now()
-        return tuple(self._merged(place, listed, now) for listed in models)
+    def _completed(
+        self, place: Place, models: tuple[ModelInfo, ...], fetched: datetime | None
+    ) -> tuple[ModelInfo, ...]:
+        day = fetched.date().isoformat() if fetched else ""
+        return tuple(self._merged(place, listed, day) for listed in models)
 
-    def _merged(self, place: Place, listed: ModelInfo, now: str) -> ModelInfo:
-        """Return `listed` with what else is known; with `now` "", prices are not looked up."""
-        known = None
-        if now and (listed.price is None or listed.context_window is None):
-            table, name = place.table(listed.model)
-            known = self._prices.find(table, name, now) if table else None
-        return merged(listed, place.settings.models.get(listed.model), known, local=place.local)
+    def _known(self, place: Place, model: str) -> Known | None:
+        table, name = place.table(model)
+        return self._prices.find(table, name, self._clock.now()) if table else None
+
+    def _merged(self, place: Place, listed: ModelInfo, fetched: str) -> ModelInfo:
+        """Return `listed` with what else is known."""
+        known = self._known(place, listed.model)
+        tariff = self._tariff(place, listed, known, fetched)
+        return merged(listed, place.settings.models.get(listed.model), known, tariff)
+
+    def _tariff(self, place: Place, listed: ModelInfo, known: Known | None, fetched: str) -> Tariff:
+        return tariff_of(
+            own=place.settings.models.get(listed.model, _NOTHING).price,
+            listed=listed.price,
+            known=known.tariff if known is not None else None,
+            local=place.local,
+            provider=place.provider,
+            fetched=fetched,
+            table=place.table(listed.model)[0],
+        )
 
     def _now(self) -> datetime:
         return datetime.fromisoformat(self._clock.now())

@@ -7,25 +7,23 @@ their place, which takes a fifth of that. A test compares the outcome with the p
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from functools import cache
 from importlib import util
 from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from patina.model.chat import Price
-from patina.providers.catalog.prices import Dated, Row, Table
+from patina.model.money import Step
+from patina.providers.catalog.figures import KINDS, Dated, Figures
+from patina.providers.catalog.prices import Row, Table
 
 _PACKAGE: Final = "genai_prices"
 _STAND_IN: Final = "patina.providers.catalog._genai_data"
-_KINDS: Final = {
-    "input": "input_mtok",
-    "output": "output_mtok",
-    "cache_read": "cache_read_mtok",
-    "cache_write": "cache_write_mtok",
-}
+# The conditions of a request that make it another service, by the field that says so.
+_SERVICES: Final = ("service_tier", "processing", "speed")
 _TESTS: Final = {
     "ClauseEquals": ("=", "equals"),
     "ClauseStartsWith": ("^", "starts_with"),
@@ -58,10 +56,20 @@ def installed() -> str:
     return f"{status.st_size}-{status.st_mtime_ns}" if status is not None else ""
 
 
+def version() -> str:
+    """Return the version of the installed list, "" where there is none."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(_PACKAGE)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 def read_tables() -> dict[str, Table]:
     """Return all tables by the package's names of providers; none where it cannot be read."""
     try:
-        return {provider.id: _table(provider) for provider in _providers()}
+        return {provider.id: table_of(provider) for provider in _providers()}
     except (ImportError, AttributeError, TypeError, ValueError, LookupError, SyntaxError) as error:
         logging.getLogger(__name__).warning("No list of prices: %s", type(error).__name__)
         return {}
@@ -106,10 +114,17 @@ class _Records(ModuleType):
     def __getattr__(self, name: str) -> type[Record]:
         if name not in self.__all__:
             raise AttributeError(name)
-        return type(name, (Record,), {})
+        return record_class(name)
 
 
-def _table(provider: Any) -> Table:  # noqa: ANN401 - a record
+@cache
+def record_class(name: str) -> type[Record]:
+    """Return the class of the records that the data calls `name`."""
+    return type(name, (Record,), {})
+
+
+def table_of(provider: Any) -> Table:  # noqa: ANN401 - a record
+    """Return a provider's models. Raises what `read_tables` logs for data of another shape."""
     rows = tuple(_row(model) for model in provider.models or ())
     return Table(rows, tuple(provider.fallback_model_providers or ()))
 
@@ -119,7 +134,16 @@ def _row(model: Any) -> Row:  # noqa: ANN401
     dated = tuple(_dated(one) for one in (prices if isinstance(prices, list) else [prices]))
     match = tuple(tuple(tests) for tests in _alternatives(model.match))
     name = "" if model.deprecated else model.id
-    return Row(match, dated, model.context_window, model.name or "", name)
+    services = tuple(_services(model.price_variants or ()))
+    return Row(match, dated, model.context_window, model.name or "", name, services)
+
+
+def _services(variants: Iterable[Any]) -> Iterator[tuple[str, Dated]]:
+    """Yield the figures of other services by name, such as "batch"."""
+    for variant in variants:
+        ((field, name), *more) = variant.when.items()
+        if field in _SERVICES and not more and (figures := _figures(variant.prices)) != Figures():
+            yield name, _bounded(figures, variant.constraint)
 
 
 def _alternatives(clause: Any) -> Iterator[list[str]]:  # noqa: ANN401
@@ -138,25 +162,32 @@ def _alternatives(clause: Any) -> Iterator[list[str]]:  # noqa: ANN401
 
 
 def _dated(one: Any) -> Dated:  # noqa: ANN401 - a record of prices, or one with a constraint
-    prices = one.prices if type(one).__name__ == "ConditionalPrice" else one
-    constraint = one.constraint
+    if type(one).__name__ == "ConditionalPrice":
+        return _bounded(_figures(one.prices), one.constraint)
+    return Dated(_figures(one))
+
+
+def _bounded(figures: Figures, constraint: Any) -> Dated:  # noqa: ANN401
     kind = type(constraint).__name__
     if kind == "StartDateConstraint":
-        return Dated(_price(prices), constraint.start_date.isoformat())
+        return Dated(figures, constraint.start_date.isoformat())
     if kind == "TimeOfDateConstraint":
         # All times of the data are UTC.
         times = (constraint.start_time, constraint.end_time)
-        return Dated(_price(prices), "", *(time.strftime("%H:%M:%S") for time in times))
-    return Dated(_price(prices))
+        return Dated(figures, "", *(time.strftime("%H:%M:%S") for time in times))
+    if constraint is not None:
+        raise ValueError(f"prices that hold by a {kind}")
+    return Dated(figures)
 
 
-def _price(prices: Any) -> Price | None:  # noqa: ANN401
-    found: dict[str, Decimal] = {}
-    tiered = False
-    for name, field in _KINDS.items():
-        value = getattr(prices, field)
-        if type(value).__name__ == "TieredPrices":
-            value, tiered = value.base, True
-        if isinstance(value, Decimal):
-            found[name] = value
-    return Price(**found, tiered=tiered) if found else None
+def _figures(prices: Any) -> Figures:  # noqa: ANN401
+    sent, received, read, written = (_steps(getattr(prices, f"{kind}_mtok")) for kind in KINDS)
+    requests = prices.requests_kcount
+    per_request = requests / 1000 if isinstance(requests, Decimal) else None
+    return Figures(sent, received, read, written, per_request)
+
+
+def _steps(value: Any) -> tuple[Step, ...] | None:  # noqa: ANN401
+    if type(value).__name__ == "TieredPrices":
+        return (Step(0, value.base), *(Step(tier.start, tier.price) for tier in value.tiers))
+    return (Step(0, value),) if isinstance(value, Decimal) else None

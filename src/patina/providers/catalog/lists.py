@@ -57,15 +57,17 @@ class Lists:
         found = self._read(provider, base_url, _Whole)
         return KeptList(tuple(found.models.values()), found.fetched) if found else None
 
-    def find(self, provider: str, base_url: str, model: str) -> ModelInfo | None:
-        """Return one model of a list. The file is read once."""
+    def find(self, provider: str, base_url: str, model: str) -> tuple[ModelInfo, str] | None:
+        """Return one model of a list, and the day (YYYY-MM-DD) of it. The file is read once."""
         place = (provider, base_url)
         if place not in self._closed:
             self._closed[place] = self._read(provider, base_url, _Closed)
         closed = self._closed[place]
         raw = closed.models.get(model) if closed else None
+        if closed is None or raw is None:
+            return None
         try:
-            return msgspec.json.decode(raw, type=ModelInfo) if raw else None
+            return msgspec.json.decode(raw, type=ModelInfo), closed.fetched.date().isoformat()
         except ValueError:  # what is no UTF-8 is no MsgspecError
             return None
 

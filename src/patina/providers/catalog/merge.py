@@ -1,43 +1,38 @@
 """Puts together what settings, an endpoint's list, the list of prices and families say."""
 
-from decimal import Decimal
 from typing import Final
 
-import msgspec
-
-from patina.model.chat import ModelInfo, Price
+from patina.model.chat import ModelInfo
+from patina.model.money import Tariff
 from patina.model.settings import ModelSettings
 from patina.providers.catalog.families import UNKNOWN, family_of
 from patina.providers.catalog.prices import Known
+from patina.providers.catalog.tariffs import LOCAL, SETTINGS, price_of
 
-SETTINGS: Final = "settings"
-LOCAL: Final = "local"
 GENAI_PRICES: Final = "genai-prices"
 PATINA: Final = "patina"
 
-FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
 _NOTHING: Final = ModelSettings()
 _UNKNOWN: Final = Known()
-_AMOUNTS: Final = ("input", "output", "cache_read", "cache_write")
 
 
 def merged(
-    listed: ModelInfo, own: ModelSettings | None, known: Known | None, *, local: bool
+    listed: ModelInfo, own: ModelSettings | None, known: Known | None, tariff: Tariff
 ) -> ModelInfo:
     """Return `listed` with what else is known; the settings `own` go before everything.
 
-    Where an endpoint lists nothing, `listed` has its names alone. What is local costs nothing,
-    unless the settings say otherwise. `source` says where the price came from, else what the rest
-    came from first: "settings", "local", "endpoint", "genai-prices" or "patina".
+    Where an endpoint lists nothing, `listed` has its names alone. `tariff` is what the model costs.
+    `source` says where the price came from, else what the rest came from first: "settings",
+    "local", "endpoint", "genai-prices" or "patina".
     """
     own, known = own or _NOTHING, known or _UNKNOWN
-    price, source = listed.price, listed.source
+    price, source = price_of(tariff), listed.source
     if own.price:
-        price, source = _own_price(own), SETTINGS
-    elif local:
-        price, source = FREE, LOCAL
-    elif price is None and known.price is not None:
-        price, source = known.price, GENAI_PRICES
+        source = SETTINGS
+    elif tariff.local:
+        source = LOCAL
+    elif price is not None and listed.price is None:
+        source = GENAI_PRICES
     elif price is None and own is not _NOTHING:
         source = SETTINGS
     elif price is None and not source and known.context_window is not None:
@@ -64,8 +59,3 @@ def merged(
         price,
         source,
     )
-
-
-def _own_price(own: ModelSettings) -> Price:
-    known = {name: own.price[name] for name in _AMOUNTS if name in own.price}
-    return msgspec.convert(known, Price)  # amounts are text

@@ -1,7 +1,8 @@
-"""Prices and context windows by model name, out of the list that comes with genai-prices.
+"""Prices and context windows by model name, out of a list of genai-prices.
 
-The list is kept in one compact file of the cache, so that a run which wants one price reads one
-provider's part of it, and is made anew when the installed package changes.
+That is the one which comes with the installed package, or a newer one that was downloaded when
+somebody asked for it. It is kept in one compact file of the cache, so that a run which wants one
+price reads one provider's part of it, and is made anew when the installed package changes.
 """
 
 import re
@@ -13,11 +14,13 @@ import anyio
 import anyio.to_thread
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from patina.model.chat import Price
+from patina.model.money import Tariff
 from patina.providers.catalog import files
+from patina.providers.catalog.figures import Dated, tariff_from
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _FILE: Final = "prices.json"
 _BEGINNING: Final = re.compile(r"(?:[=^]|/\^(?!.*\|))(\w)(?![?*{])")
 _COMPACT_DATE: Final = re.compile(r"(?<=-)(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?!\d)")
@@ -28,28 +31,7 @@ class Known(Struct, frozen=True):
 
     title: str = ""
     context_window: int | None = None
-    price: Price | None = None
-
-
-class Dated(Struct, frozen=True, array_like=True):
-    """A price, and from which day on (YYYY-MM-DD), or between which times of day, it holds (UTC).
-
-    Empty texts set no bound; of several that hold the last counts.
-    """
-
-    price: Price | None
-    since: str = ""
-    begins: str = ""
-    ends: str = ""
-
-    def holds(self, now: str) -> bool:
-        """Whether this is a price of the moment `now`, written YYYY-MM-DDTHH:MM:SS, in UTC."""
-        if self.since > now[:10]:
-            return False
-        time = now[11:19]
-        if self.begins > self.ends:  # over midnight
-            return time >= self.begins or time < self.ends
-        return not self.ends or self.begins <= time < self.ends
+    tariff: Tariff | None = None
 
 
 class Row(Struct, frozen=True, array_like=True):
@@ -57,7 +39,9 @@ class Row(Struct, frozen=True, array_like=True):
 
     `match` holds alternatives, each of which is a list of tests that all must pass. A test is a
     character and a text, both in small letters but for patterns: "=" equal, "^" begins with it,
-    "$" ends with it, "~" contains it, "/" the pattern is found.
+    "$" ends with it, "~" contains it, "/" the pattern is found. Of `prices` that hold the last
+    counts. `services` are figures by the name of a service, which stand in for the usual ones;
+    for each kind of token the first that holds counts.
     """
 
     match: tuple[tuple[str, ...], ...]
@@ -65,6 +49,7 @@ class Row(Struct, frozen=True, array_like=True):
     context_window: int | None = None
     title: str = ""
     name: str = ""
+    services: tuple[tuple[str, Dated], ...] = ()
 
 
 class Table(Struct, frozen=True):
@@ -74,11 +59,27 @@ class Table(Struct, frozen=True):
     others: tuple[str, ...] = ()
 
 
+class Origin(Struct, frozen=True):
+    """Where a list comes from. `source` names it; `days` (YYYY-MM-DD) are those on which figures
+    of it begin to hold, of a download only its own. `models` is how many it has.
+    """
+
+    source: str = ""
+    days: tuple[str, ...] = ()
+    downloaded: bool = False
+    models: int = 0
+
+    def date(self, now: str) -> str:
+        """Return the day of the newest figures that hold at `now`, "" where that is not known."""
+        return max((day for day in self.days if day <= now[:10]), default="")
+
+
 class Book(Struct, frozen=True):
-    """The whole file. `stamp` tells of which installed package it was made."""
+    """The whole file. `stamp` tells which installed package it was made of, or beside."""
 
     version: int
     stamp: str
+    origin: Origin
     tables: dict[str, msgspec.Raw]
 
 
@@ -88,17 +89,36 @@ class Prices:
     def __init__(self, folder: Path | None) -> None:
         self._path = folder / _FILE if folder is not None else None
         self._book: Book | None = None
+        self._older: Book | None = None  # a download beside another package
         self._tables: dict[str, _Index | None] = {}
         self._lock: anyio.Lock | None = None
 
-    async def prepare(self) -> None:
+    async def prepare(self, now: str) -> None:
         """Have the list ready: read from its file, else made from the package, in a thread."""
         if self._lock is None:
             self._lock = anyio.Lock()
         async with self._lock:
             if self._read():
                 return
-            await anyio.to_thread.run_sync(self._make, abandon_on_cancel=True)
+            await anyio.to_thread.run_sync(self._make, now, abandon_on_cancel=True)
+
+    @property
+    def origin(self) -> Origin:
+        """Where the list comes from; known once it is ready."""
+        return self._book.origin if self._book is not None else Origin()
+
+    async def replace(self, tables: dict[str, Table], source: str, date: str) -> bool:
+        """Have `tables` in place of the list, downloaded on `date`; whether they could be kept."""
+        from patina.providers.catalog.genai import installed
+
+        def kept() -> Book | None:
+            book = _book(tables, installed(), source, (date,), downloaded=True)
+            return book if self._save(book) else None
+
+        book = await anyio.to_thread.run_sync(kept)
+        if book is not None:
+            self._book, self._tables = book, {}
+        return book is not None
 
     def find(self, table: str, model: str, now: str) -> Known | None:
         """Return what is known of a model of a provider, None where that is nothing.
@@ -110,7 +130,11 @@ class Prices:
         row = self._row(table, name)
         if row is None and _COMPACT_DATE.search(name):
             row = self._row(table, _COMPACT_DATE.sub(r"\1-\2-\3", name))
-        return _known(row, now) if row is not None else None
+        if row is None:
+            return None
+        source, date = self.origin.source, self.origin.date(now)
+        tariff = tariff_from(row.prices, row.services, now, source=source, date=date)
+        return Known(row.title, row.context_window, tariff)
 
     def names(self, table: str) -> tuple[str, ...]:
         """Return the models of a provider as far as the list knows them."""
@@ -123,6 +147,8 @@ class Prices:
             return None
         for place in (index, *(self._index(other) for other in index.others)):
             row = place.find(name) if place is not None else None
+            if row is not None and place is not index:
+                return replace(row, services=())  # those are the maker's own
             if row is not None:
                 return row
         return None
@@ -149,20 +175,48 @@ class Prices:
             book = msgspec.json.decode(files.read(self._path), type=Book)
         except (ValueError, RecursionError):  # what is no UTF-8 is no MsgspecError
             return False
-        if book.version != _VERSION or book.stamp not in {installed(), ""}:
+        if book.version != _VERSION:
             return False
-        self._book = book
-        return True
+        if book.stamp in {installed(), ""}:
+            self._book = book
+        elif book.origin.downloaded:
+            self._older = book
+        return self._book is not None
 
-    def _make(self) -> None:
-        from patina.providers.catalog.genai import installed, read_tables
+    def _make(self, now: str) -> None:
+        """Take the list of the package, or a download where it knows of nothing newer."""
+        from patina.providers.catalog.genai import installed, read_tables, version
 
-        stamp = installed()
-        tables = {name: msgspec.Raw(msgspec.json.encode(t)) for name, t in read_tables().items()}
-        book = Book(_VERSION, stamp, tables)
-        if self._path is not None and tables:
-            files.write(self._path, msgspec.json.encode(book))
+        tables, stamp = read_tables(), installed()
+        book = _book(tables, stamp, f"genai-prices {version()}".strip(), _days(tables))
+        older = self._older
+        if older is not None and older.origin.date(now) >= book.origin.date(now):
+            book = replace(older, stamp=stamp)
         self._book = book
+        if book.tables:
+            self._save(book)
+
+    def _save(self, book: Book) -> bool:
+        return self._path is not None and files.write(self._path, msgspec.json.encode(book))
+
+
+def _days(tables: dict[str, Table]) -> tuple[str, ...]:
+    rows = (row for table in tables.values() for row in table.rows)
+    days = {one.since for row in rows for one in (*row.prices, *(d for _, d in row.services))}
+    return tuple(sorted(days - {""}))
+
+
+def _book(
+    tables: dict[str, Table],
+    stamp: str,
+    source: str,
+    days: tuple[str, ...],
+    *,
+    downloaded: bool = False,
+) -> Book:
+    models = sum(len(table.rows) for table in tables.values())
+    raw = {name: msgspec.Raw(msgspec.json.encode(table)) for name, table in tables.items()}
+    return Book(_VERSION, stamp, Origin(source, days, downloaded, models), raw)
 
 
 class _Index:
@@ -223,9 +277,3 @@ def _pattern(text: str) -> re.Pattern[str] | None:
         return re.compile(text)
     except re.error:
         return None
-
-
-def _known(row: Row, now: str) -> Known:
-    held = [dated.price for dated in row.prices if dated.holds(now)]
-    first = row.prices[0].price if row.prices else None
-    return Known(row.title, row.context_window, held[-1] if held else first)

@@ -175,12 +175,14 @@ class CohereReader(StreamReader):
 def usage_of(plain: Any) -> Usage | None:  # noqa: ANN401 - whatever an endpoint sends
     """Return the tokens of a `usage` object; None where it names none.
 
-    `tokens` are those that the model read and wrote, `billed_units` those that are paid for, which
-    stand in where the others are missing.
+    `billed_units` are those that are paid for; `tokens`, which hold what Cohere itself adds to a
+    request and does not charge, stand in where the others are missing. What of `tokens` came from
+    a cache says nothing of the billed ones.
     """
     plain = mapping(plain)
-    tokens = mapping(plain.get("tokens")) or mapping(plain.get("billed_units"))
-    sent, received = count(tokens.get("input_tokens")), count(tokens.get("output_tokens"))
+    billed, tokens = mapping(plain.get("billed_units")), mapping(plain.get("tokens"))
+    paid = billed or tokens
+    sent, received = count(paid.get("input_tokens")), count(paid.get("output_tokens"))
     if not sent and not received:
         return None
-    return Usage(sent, received, min(count(plain.get("cached_tokens")), sent))
+    return Usage(sent, received, 0 if billed else min(count(plain.get("cached_tokens")), sent))

@@ -50,13 +50,15 @@ class Candidate(Struct, gc=False, rename="camel"):
 
 
 class Counts(Struct, gc=False, rename="camel"):
-    """The tokens so far."""
+    """The tokens so far, and the service: Vertex says `traffic_type`."""
 
     prompt_token_count: int | None = None
     cached_content_token_count: int | None = None
     tool_use_prompt_token_count: int | None = None
     candidates_token_count: int | None = None
     thoughts_token_count: int | None = None
+    service_tier: Any = None
+    traffic_type: Any = None
 
 
 class Chunk(Struct, gc=False, rename="camel"):
@@ -144,4 +146,6 @@ def _counts(plain: Mapping[str, Any]) -> Counts:
         count(plain.get("toolUsePromptTokenCount")),
         count(plain.get("candidatesTokenCount")),
         count(plain.get("thoughtsTokenCount")),
+        plain.get("serviceTier"),
+        plain.get("trafficType"),
     )

@@ -4,6 +4,7 @@ Parts are numbered as they come: pieces of the same kind are one part, a change 
 signature begins the next. A call comes whole.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -60,6 +61,8 @@ _BROKEN: Final = frozenset(
         "missing_thought_signature",
     }
 )
+# The beginning of names of services, such as ON_DEMAND_FLEX.
+_PREFIX: Final = re.compile("^(?:traffic_type_|service_tier_|on_demand_)")
 _UNSAID: Final = frozenset({"finish_reason_unspecified", "block_reason_unspecified"})
 Kind = Literal["", "text", "thinking", "call"]
 
@@ -237,6 +240,8 @@ class GoogleReader(StreamReader):
     def _end(self, *, clean: bool) -> list[StreamEvent]:
         if self._counts is not None:
             self._usage = usage_of(self._counts)
+            tier = text(self._counts.service_tier) or text(self._counts.traffic_type)
+            self._charge(None, _PREFIX.sub("", tier.lower()))
         return super()._end(clean=clean)
 
     def _is_complete(self) -> bool:

@@ -61,6 +61,7 @@ class Chunk(Struct, gc=False):
     x_groq: Any = None
     timings: Any = None
     citations: Any = None
+    service_tier: Any = None
 
 
 _decoder: Final = msgspec.json.Decoder(Chunk)
@@ -92,6 +93,7 @@ def _decode_leniently(data: bytes) -> Chunk:
         plain.get("x_groq"),
         plain.get("timings"),
         plain.get("citations"),
+        plain.get("service_tier"),
     )
 
 

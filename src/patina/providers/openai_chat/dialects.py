@@ -72,7 +72,11 @@ KNOWN: Final[dict[str, Dialect]] = {
     "lmstudio": replace(_LOCAL, fuller="/api/v0/models"),
     "llamacpp": replace(_LOCAL, thinking="reasoning_content"),
     "vllm": replace(_LOCAL, thinking="reasoning"),
-    "openrouter": Dialect(effort="reasoning", thinking="details"),
+    "openrouter": Dialect(
+        effort="reasoning",
+        thinking="details",
+        extras=(("", "usage", {"include": True}),),  # with what the request costs
+    ),
     # Qwen's reasoning comes inside the text unless it is asked for apart.
     "groq": Dialect(files="", extras=(("qwen/", "reasoning_format", "parsed"),)),
     "mistral": Dialect(

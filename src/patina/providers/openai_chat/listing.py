@@ -174,7 +174,8 @@ def _price(plain: Mapping[str, Any], offers: list[Mapping[str, Any]]) -> Price |
 def _priced(pricing: Mapping[str, Any]) -> Price | None:
     if "prompt" in pricing or "completion" in pricing:  # OpenRouter: per token, as text
         keys = ("prompt", "completion", "input_cache_read", "input_cache_write")
-        return _made(*(_amount(pricing.get(key), _MILLION) for key in keys))
+        amounts = (_amount(pricing.get(key), _MILLION) for key in keys)
+        return _made(*amounts, per_request=_amount(pricing.get("request"), Decimal(1)))
     # Hugging Face and Together: per million; two zeros mean that it is not offered like this.
     price = _made(*(_amount(pricing.get(key), Decimal(1)) for key in ("input", "output")))
     return price if price and (price.input or price.output) else None
@@ -191,8 +192,12 @@ def _made(
     received: Decimal | None,
     read: Decimal | None = None,
     written: Decimal | None = None,
+    *,
+    per_request: Decimal | None = None,
 ) -> Price | None:
-    return None if sent is None and received is None else Price(sent, received, read, written)
+    if sent is None and received is None:
+        return None
+    return Price(sent, received, read, written, per_request=per_request or None)
 
 
 def _amount(value: Any, unit: Decimal) -> Decimal | None:  # noqa: ANN401

@@ -76,8 +76,11 @@ class ChatReader(StreamReader):
                     self._choose(choice)
         if chunk.usage is not None:
             self._usage = usage_of(chunk.usage, chunk.timings) or self._usage
+            self._charge(chunk.usage)
         if not self._answered_by and chunk.model:
             self._answered_by = chunk.model
+        if chunk.service_tier:
+            self._charge(None, chunk.service_tier)
         if chunk.error or chunk.prompt_filter_results or chunk.x_groq or chunk.citations:
             self._notice(chunk)
 
@@ -118,6 +121,7 @@ class ChatReader(StreamReader):
             self._fail(failures.in_stream(self._endpoint, self._model, choice.error))
         if choice.usage is not None:
             self._usage = usage_of(choice.usage) or self._usage
+            self._charge(choice.usage)
 
     def _call(self, calls: Sequence[CallDelta]) -> None:
         for call in calls:

@@ -64,7 +64,8 @@ def usage_of(plain: Any) -> Usage | None:  # noqa: ANN401 - whatever a server se
     if not sent and not received:
         return None
     details = mapping(plain.get("input_tokens_details"))
-    read = min(count(details.get("cached_tokens")), sent)
+    cached = count(details.get("cached_tokens")) or count(details.get("cache_read_input_tokens"))
+    read = min(cached, sent)  # the other name is Perplexity's
     written = min(count(details.get("cache_write_tokens")), sent - read)
     thought = count(mapping(plain.get("output_tokens_details")).get("reasoning_tokens"))
     return Usage(sent, received, read, written, min(thought, received))

@@ -236,6 +236,7 @@ class ResponsesReader(StreamReader):
         """Take the response as it was in the end. `state` is what the event calls it."""
         self.ended = True
         self._usage = usage_of(response.get("usage")) or self._usage
+        self._charge(response.get("usage"), response.get("service_tier"))
         self._answered_by = text(response.get("model"))
         if not (self._texts or self._thoughts or self._calls):
             for place, item in enumerate(sequence(response.get("output"))):
