@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC
+from decimal import Decimal
 from typing import TypeVar, cast
 
 import anyio
 
-from patina.billing.unmetered import Unmetered
+from patina.billing.meter import LedgerMeter
 from patina.engine.bus import Bus, Subscription
 from patina.engine.clock import ManualClock
 from patina.engine.host import Engine
@@ -14,29 +16,36 @@ from patina.engine.services import Services
 from patina.mcp.fake import FakeTools, Resume, Script, Talk
 from patina.model import commands, events
 from patina.model.chat import Finished, ModelInfo, ModelRef, TextDelta, ToolCallDelta
-from patina.model.faults import UsageFault
+from patina.model.faults import LimitFault, UsageFault
 from patina.model.ids import new_id
 from patina.model.items import Choice
+from patina.model.money import Entry, Quote, Standing, Sum, Tariff, Used, Wanted
+from patina.model.money import Step as PriceStep
 from patina.model.options import Effort, TurnOptions
 from patina.model.parts import Text
 from patina.model.questions import Action, Answered
 from patina.model.settings import (
+    BillingSettings,
     ChatSettings,
     PermissionRule,
     PermissionSettings,
     ServerSettings,
 )
 from patina.model.tree import Tree
+from patina.model.usage import Cost
 from patina.permission.gate import PolicyGate
+from patina.ports.clock import Clock
 from patina.ports.drafts import Drafts
 from patina.ports.features import Features
 from patina.ports.journal import Journal
+from patina.ports.ledger import GroupBy, Ledger
 from patina.ports.meter import Meter
 from patina.ports.permission import Gate, RuleWriter
 from patina.ports.provider import Driver
 from patina.providers.scripted import ScriptedDriver, Step
 from patina.store.drafts import MemoryDrafts
 from patina.store.memory import MemoryJournal
+from patina.store.money.memory import MemoryLedger
 
 WAIT = 5.0
 UNTIMED = ChatSettings(turn_time=0.0)  # nothing but what a test does waits for the clock
@@ -74,6 +83,74 @@ class FakeProviders:
         self.asked.append(str(ref))
         await anyio.lowlevel.checkpoint()
         return self.infos.get(str(ref), ModelInfo(ref.provider, ref.model))
+
+
+class FakeTariffs:
+    """`ports.tariffs.Tariffs` by `provider/model`; what is not in `known` nobody knows."""
+
+    def __init__(self, known: Mapping[str, Tariff] | None = None) -> None:
+        self.known = dict(known or {})
+
+    async def tariff(self, model: ModelRef) -> Tariff:
+        await anyio.lowlevel.checkpoint()
+        return self.known.get(str(model), Tariff())
+
+
+def priced(input: str, output: str, **more: object) -> Tariff:  # noqa: A002 - as in Tariff
+    """A tariff of USD per million tokens."""
+    return Tariff(
+        input=(PriceStep(0, Decimal(input)),),
+        output=(PriceStep(0, Decimal(output)),),
+        source="test",
+        date="2026-01-01",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+class Register:
+    """A money gate that writes down what it hears, and forbids what is over `most` tokens.
+
+    What has usage costs a cent.
+    """
+
+    def __init__(self, most: int = 1_000_000) -> None:
+        self.most = most
+        self.held: list[Wanted] = []
+        self.settled: list[Used] = []
+
+    async def quote(self, wanted: Wanted) -> Quote:
+        await anyio.lowlevel.checkpoint()
+        return Quote()
+
+    async def hold(self, wanted: Wanted, *, unpriced: bool = False) -> str:
+        await anyio.lowlevel.checkpoint()
+        if wanted.max_tokens > self.most:
+            raise LimitFault("That would be over the daily limit.")
+        self.held.append(wanted)
+        return f"hold {len(self.held)}"
+
+    async def settle(self, hold: str, used: Used) -> Cost | None:
+        assert hold == f"hold {len(self.held)}"
+        self.settled.append(used)
+        return Cost(Decimal("0.01"), "test") if used.usage else None
+
+    def running(self, hold: str, output_tokens: int) -> Cost | None:
+        return None
+
+    async def standing(self, conversation: str = "") -> tuple[Standing, ...]:
+        await anyio.lowlevel.checkpoint()
+        return ()
+
+    async def sums(
+        self, by: GroupBy, since: str = "", until: str = "", **only: str
+    ) -> tuple[Sum, ...]:
+        await anyio.lowlevel.checkpoint()
+        return ()
+
+    async def entries(
+        self, take: Callable[[Sequence[Entry]], None], since: str = "", until: str = ""
+    ) -> None:
+        await anyio.lowlevel.checkpoint()
 
 
 def says(text: str) -> list[Step]:
@@ -233,6 +310,18 @@ class World:
         ]
 
 
+def metered(
+    ledger: Ledger,
+    prices: Mapping[str, Tariff] | None,
+    clock: Clock,
+    billing: BillingSettings | None,
+    bus: Bus,
+) -> LedgerMeter:
+    """The real money gate, whose days are those of UTC."""
+    limits = billing or BillingSettings()
+    return LedgerMeter(ledger, FakeTariffs(prices), clock, lambda: limits, UTC, bus.publish)
+
+
 @asynccontextmanager
 async def world(
     *replies: Sequence[Step],
@@ -247,12 +336,18 @@ async def world(
     others: Mapping[str, Driver] | None = None,
     infos: Mapping[str, ModelInfo] | None = None,
     meter: Meter | None = None,
+    billing: BillingSettings | None = None,
+    prices: Mapping[str, Tariff] | None = None,
+    ledger: Ledger | None = None,
     drafts: Drafts | None = None,
     titles: bool = False,
     watch: float = 0.0,
     clock: ManualClock | None = None,
 ) -> AsyncIterator[World]:
     """A world whose model gives `replies` one after the other.
+
+    Money is written to `ledger` at `prices` by `provider/model`, within the limits of `billing`;
+    with a `meter` of its own a test has none of these.
 
     `rules` keeps what is allowed for always, `servers` are the settings of the servers.
     `others` are drivers of more providers by their names, `infos` what is known of models. `titles`
@@ -262,6 +357,8 @@ async def world(
     chosen = driver or ScriptedDriver(list(replies))
     offered = tools or FakeTools()
     providers = FakeProviders(chosen, others, infos)
+    bus = Bus(clock)
+    money = ledger or MemoryLedger(now=clock.now)
     services = Services(
         journal=journal or MemoryJournal(),
         drafts=drafts or MemoryDrafts(),
@@ -269,9 +366,9 @@ async def world(
         tools=offered,
         features=features,
         gate=gate or PolicyGate(PermissionSettings()),
-        meter=meter or Unmetered(),
+        meter=meter or metered(money, prices, clock, billing, bus),
         clock=clock,
-        bus=Bus(clock),
+        bus=bus,
         chat=chat or UNTIMED,
         servers=lambda: servers or {},
         rules=rules,

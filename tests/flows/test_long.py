@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.flows.harness import World, calls, fake_tools, says, world
+from tests.flows.harness import Register, World, calls, fake_tools, says, world
 
 from patina.engine.context import SUMMARY
 from patina.engine.estimate import IMAGE_TOKENS, size_of, text_tokens
@@ -18,11 +18,11 @@ from patina.model.chat import (
     Failed,
     Finished,
     ModelInfo,
-    ModelRef,
     TextDelta,
 )
 from patina.model.faults import Failure, LimitFault
 from patina.model.ids import new_id
+from patina.model.money import Used, Wanted
 from patina.model.options import TurnOptions
 from patina.model.parts import Image, Text, text_of
 from patina.model.settings import PermissionRule, PermissionSettings
@@ -347,21 +347,22 @@ async def test_a_summary_is_interrupted() -> None:
         assert (await w.turn(conversation)).stop_reason == "stop"
 
 
-class Money:
+class Money(Register):
     """A money gate with a price, and a bound on requests."""
 
     def __init__(self, most: int) -> None:
-        self.most = most
+        super().__init__()
+        self.left = most
         self.open = 0
 
-    async def hold(self, conversation: str, model: ModelRef, request: ChatRequest) -> str | None:
-        if not self.most:
+    async def hold(self, wanted: Wanted, *, unpriced: bool = False) -> str:
+        if not self.left:
             raise LimitFault("The daily limit would be passed.")
-        self.most -= 1
+        self.left -= 1
         self.open += 1
-        return "h"
+        return await super().hold(wanted)
 
-    async def settle(self, hold: str | None, model: ModelRef, usage: Usage | None) -> Cost | None:
+    async def settle(self, hold: str, used: Used) -> Cost | None:
         self.open -= 1
         return Cost(Decimal("0.25"), "test")
 

@@ -1,9 +1,7 @@
 """One conversation, several models: what each is sent, and what is known of it."""
 
-from typing import Any
-
 import pytest
-from tests.flows.harness import World, calls, fake_tools, says, world
+from tests.flows.harness import Register, World, calls, fake_tools, says, world
 
 from patina.engine.context import INTERRUPTED, PREAMBLE
 from patina.model import commands, events, items
@@ -20,9 +18,10 @@ from patina.model.chat import (
 )
 from patina.model.faults import TOOLS_REFUSED, Failure, LimitFault
 from patina.model.ids import new_id
+from patina.model.money import Wanted
 from patina.model.parts import Citation, Image, Part, Text, Thinking, ToolCall, text_of
 from patina.model.settings import ChatSettings, PermissionRule, PermissionSettings
-from patina.model.usage import Cost, Usage
+from patina.model.usage import Usage
 from patina.permission.gate import PolicyGate
 from patina.providers.scripted import Pause, ScriptedDriver, Step
 
@@ -228,24 +227,8 @@ async def test_what_is_not_known_in_time_delays_nothing_for_long() -> None:
         assert w.driver.requests[0].info is None
 
 
-class Counting:
-    """A money gate that counts."""
-
-    def __init__(self) -> None:
-        self.held: list[str] = []
-        self.settled: list[tuple[str | None, Usage | None]] = []
-
-    async def hold(self, conversation: str, model: ModelRef, request: ChatRequest) -> str | None:
-        self.held.append(f"h{len(self.held)}")
-        return self.held[-1]
-
-    async def settle(self, hold: str | None, model: ModelRef, usage: Usage | None) -> Cost | None:
-        self.settled.append((hold, usage))
-        return None
-
-
 async def test_a_model_that_refuses_tools_is_asked_again_without() -> None:  # C-22
-    meter, tools = Counting(), fake_tools()
+    meter, tools = Register(), fake_tools()
     other = ScriptedDriver([says("b")])
     async with world(
         [REFUSED],
@@ -267,7 +250,8 @@ async def test_a_model_that_refuses_tools_is_asked_again_without() -> None:  # C
         assert again.messages == refused.messages
         (note,) = notes(w)
         assert (note.level, note.text) == ("warning", WARNING)
-        assert meter.settled == [("h0", None), ("h1", None)]
+        assert [one.purpose for one in meter.held] == ["chat", "retry"]
+        assert [one.outcome for one in meter.settled[:2]] == ["failed", "done"]
         # Off from then on, and told once; every answer is in the conversation once.
         w.send("more", conversation)
         await w.turn(conversation)
@@ -350,15 +334,15 @@ async def test_a_second_refusal_ends_the_turn() -> None:
 
 
 async def test_a_limit_ends_the_turn_before_the_second_request() -> None:
-    class Once(Counting):
-        async def hold(self, conversation: str, model: ModelRef, request: ChatRequest) -> Any:
+    class Once(Register):
+        async def hold(self, wanted: Wanted, *, unpriced: bool = False) -> str:
             if self.held:
                 raise LimitFault("The daily limit would be passed.")
-            return await super().hold(conversation, model, request)
+            return await super().hold(wanted)
 
     meter = Once()
     async with world([REFUSED], tools=fake_tools(), meter=meter) as w:
         ended = await w.turn(w.send("hi"))
         assert ended.error is not None
         assert ended.error.kind == "limit"
-        assert meter.settled == [("h0", None)]
+        assert [(one.outcome, one.sent) for one in meter.settled] == [("failed", False)]

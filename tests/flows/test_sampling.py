@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.flows.harness import FakeProviders, calls, says, talking, world
+from tests.flows.harness import FakeProviders, Register, calls, says, talking, world
 
-from patina.billing.unmetered import Unmetered
 from patina.engine.bus import Bus
 from patina.engine.clock import ManualClock
 from patina.engine.recorder import Recorder
@@ -25,7 +24,6 @@ from patina.mcp.fake import FakeTools
 from patina.model import commands, events
 from patina.model.chat import (
     ChatMessage,
-    ChatRequest,
     Failed,
     Finished,
     ModelInfo,
@@ -77,26 +75,6 @@ HELLO = Sampling(messages=(Spoken("user", (Text("Say hello."),)),), max_tokens=1
 WEATHER = {"name": "weather/now", "description": "The weather", "inputSchema": {"type": "object"}}
 
 
-class Register:
-    """A money gate that writes down what it hears, and forbids what is over `most` tokens."""
-
-    def __init__(self, most: int = 1_000_000) -> None:
-        self.most = most
-        self.held: list[tuple[str, str, int]] = []
-        self.settled: list[Usage | None] = []
-
-    async def hold(self, conversation: str, model: ModelRef, request: ChatRequest) -> str | None:
-        if request.max_tokens > self.most:
-            raise LimitFault("That would be over the daily limit.")
-        self.held.append((conversation, str(model), request.max_tokens))
-        return f"hold {len(self.held)}"
-
-    async def settle(self, hold: str | None, model: ModelRef, usage: Usage | None) -> Cost | None:
-        assert hold == f"hold {len(self.held)}"
-        self.settled.append(usage)
-        return Cost(Decimal("0.01"), "test") if usage else None
-
-
 class Stage:
     """A sampler with its driver, its person and its money gate.
 
@@ -129,7 +107,7 @@ class Stage:
             ),
             tools=FakeTools(),
             gate=PolicyGate(PermissionSettings()),
-            meter=meter or Unmetered(),
+            meter=meter or Register(),
             clock=clock,
             bus=Bus(clock),
             servers=lambda: {"travel": given},
@@ -156,6 +134,10 @@ class Stage:
         )
         self.sampler = Sampler(self.services, recorder)
         return recorder
+
+
+def used(meter: Register) -> list[Usage | None]:
+    return [one.usage for one in meter.settled]
 
 
 def accepts(**content: Any) -> Answered:
@@ -262,7 +244,10 @@ async def test_what_is_allowed_is_not_asked_but_has_every_limit() -> None:
     stage = Stage(says("one"), says("two"), says("three"), settings=settings, meter=meter)
     await stage.sample()
     await stage.sample(replace(HELLO, max_tokens=-5))
-    assert meter.held == [("", "fake/one", 64), ("", "fake/one", 1)]
+    assert [(one.conversation, one.model, one.max_tokens) for one in meter.held] == [
+        ("", "one", 64),
+        ("", "one", 1),
+    ]
     with pytest.raises(LimitFault, match="2 times in one call"):
         await stage.sample()
     assert (stage.asked, len(stage.driver.requests)) == ([], 2)
@@ -285,8 +270,12 @@ async def test_it_passes_the_money_gate_and_is_noted() -> None:
     stage = Stage([TextDelta("Hel\nlo"), Finished("stop", usage=USED)], meter=meter)
     recorder = await stage.converse()
     await stage.sample()
-    assert meter.held == [(recorder.conversation, "near/one", 100)]
-    assert meter.settled == [USED]
+    [held] = meter.held
+    asked = next(item for item in recorder.tree.path() if isinstance(item, Message))
+    assert (held.conversation, held.turn) == (recorder.conversation, asked.id)
+    assert (held.provider, held.model, held.max_tokens) == ("near", "one", 100)
+    assert (held.purpose, held.server) == ("sampling", "travel")
+    assert used(meter) == [USED]
     note = recorder.tree.path()[-1]
     assert isinstance(note, Note)
     assert note.text == "Travel had near/one answer a prompt (25 tokens). It said: Hel lo"
@@ -309,7 +298,7 @@ async def test_a_model_that_fails_says_why_and_is_booked() -> None:
     with pytest.raises(ProviderFault, match="busy") as caught:
         await stage.sample()
     assert caught.value.failure == failure
-    assert meter.settled == [USED]
+    assert used(meter) == [USED]
     note = recorder.tree.path()[-1]
     assert isinstance(note, Note)
     assert (note.level, note.usage) == ("warning", USED)
@@ -327,7 +316,8 @@ async def test_cancelling_ends_the_request_and_books_it() -> None:
             assert stage.driver.running == 1
             tasks.cancel_scope.cancel()
     assert stage.driver.running == 0
-    assert meter.settled == [None]  # unknown, which is not nothing
+    [ended] = meter.settled  # what is not known is estimated, which is not nothing
+    assert (ended.outcome, ended.usage, ended.output) == ("cancelled", None, 1)
     note = recorder.tree.path()[-1]
     assert isinstance(note, Note)
     assert note.text == "Travel asked near/one, and the call ended before the answer."
@@ -536,7 +526,7 @@ async def test_stop_sequences_end_the_answer(stop: tuple[str, ...], said: str, r
     stage = Stage(reply, settings=ALLOW, meter=meter)
     got = await stage.sample(replace(HELLO, stop=stop))
     assert (got.said.parts, got.stop_reason) == ((Text(said),), reason)
-    assert meter.settled == [USED]  # what is not told to the server was made and costs
+    assert used(meter) == [USED]  # what is not told to the server was made and costs
 
 
 @pytest.mark.parametrize(
@@ -748,7 +738,11 @@ async def test_in_a_conversation_the_question_the_cost_and_the_result_stand_in_t
         assert text_of(w.driver.requests[1].messages[0].parts) == "Say hello in Swiss German."
         [told] = w.driver.requests[2].messages[-1].answers
         assert text_of(told.parts) == "The model said: Grüezi!"
-        assert [held[0] for held in meter.held] == [conversation] * 3
+        assert [(held.conversation, held.purpose) for held in meter.held] == [
+            (conversation, "chat"),
+            (conversation, "sampling"),
+            (conversation, "tools"),
+        ]
 
 
 async def test_declined_in_a_conversation_the_tool_is_told() -> None:
@@ -773,6 +767,6 @@ async def test_interrupting_the_turn_ends_the_models_answer_to_the_server() -> N
         w.engine.submit(commands.Interrupt(conversation=conversation))
         assert (await w.turn(conversation)).stop_reason == "cancelled"
         assert w.driver.running == 0
-        assert meter.settled[-1] is None
+        assert meter.settled[-1].outcome == "cancelled"
         kinds = [type(item).__name__ for item in (await w.tree(conversation)).path()]
         assert kinds[-2:] == ["Note", "Result"]

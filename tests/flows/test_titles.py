@@ -2,15 +2,15 @@
 
 import anyio
 import pytest
-from tests.flows.harness import World, says, world
+from tests.flows.harness import Register, World, says, world
 
 from patina.engine.titles import clean_title
 from patina.model import commands, events
-from patina.model.chat import Failed, Finished, ModelRef, TextDelta
+from patina.model.chat import Failed, Finished, TextDelta
 from patina.model.faults import Failure
 from patina.model.parts import text_of
 from patina.model.settings import ChatSettings
-from patina.model.usage import Cost, Usage
+from patina.model.usage import Usage
 from patina.ports.journal import Summary
 from patina.providers.scripted import Pause, ScriptedDriver, Step
 
@@ -145,22 +145,6 @@ async def test_a_title_is_made_when_asked_for() -> None:
         assert (await w.tree(conversation)).facts["title"] == "Second"
 
 
-class Register:
-    """A money gate that writes down what it hears."""
-
-    def __init__(self) -> None:
-        self.held: list[str] = []
-        self.settled: list[Usage | None] = []
-
-    async def hold(self, conversation: str, model: ModelRef, request: object) -> str | None:
-        self.held.append(f"{conversation} {model}")
-        return f"hold {len(self.held)}"
-
-    async def settle(self, hold: str | None, model: ModelRef, usage: Usage | None) -> Cost | None:
-        self.settled.append(usage)
-        return None
-
-
 async def test_a_title_passes_the_money_gate() -> None:
     used = Usage(input_tokens=9, output_tokens=2)
     meter = Register()
@@ -170,8 +154,11 @@ async def test_a_title_passes_the_money_gate() -> None:
         conversation = w.send("Hi")
         await w.turn(conversation)
         await titled(w, conversation)
-        assert meter.held == [f"{conversation} fake/one"] * 2
-        assert meter.settled[-1] == used
+        assert [(one.conversation, one.model, one.purpose) for one in meter.held] == [
+            (conversation, "one", "chat"),
+            (conversation, "one", "title"),
+        ]
+        assert meter.settled[-1].usage == used
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,16 @@ async def test_a_json_rpc_error_is_shown_and_told_to_the_model() -> None:  # A-3
         assert w.driver.requests[-1].messages[-1].answers[0].status == "failed"
 
 
+async def test_a_code_in_words_is_for_programs() -> None:
+    async def search(arguments: Mapping[str, Any]) -> ToolOutcome:
+        raise McpFault("Server github wants you to sign in.", hint="Sign in.", code="sign_in")
+
+    async with world(SEARCH, says("ok"), tools=fake_tools(search), gate=ALLOW) as w:
+        w.send("go")
+        finished = await w.until(events.ToolFinished)
+        assert text_of(finished.item.parts) == "Server github wants you to sign in. Sign in."
+
+
 async def test_a_tool_that_takes_too_long_times_out() -> None:
     async def search(arguments: Mapping[str, Any]) -> ToolOutcome:
         await anyio.sleep_forever()

@@ -131,21 +131,48 @@ class Asking:
             options=("allow_once", "deny"),
             reason=f"The model has replied {replies} times in this turn, and would go on.",
         )
+        answer = await self._answered(ask)
+        if answer is None:
+            return True
+        await self.write(opened.message.id, "", answer.choice, "user", answer.reason, ask=ask.id)
+        return answer.choice != "deny"
+
+    async def may_cost(self, turn_id: str, model: str, why: str) -> bool:
+        """Ask whether a request to `model` is sent, though nobody knows its price.
+
+        Where the turn is ended meanwhile, it is not. Raises `StoreFault`.
+        """
+        ask = Ask(
+            **self._recorder.keys(),
+            kind="price",
+            message=turn_id,
+            call_id="",
+            server="",
+            tool="",
+            arguments="{}",
+            display_name=model,
+            options=("allow_once", "allow_session", "deny"),
+            reason=why,
+        )
+        answer = await self._answered(ask)
+        if answer is None:
+            return False
+        await self.write(turn_id, "", answer.choice, "user", answer.reason, ask=ask.id)
+        return answer.choice != "deny"
+
+    async def _answered(self, ask: Ask) -> AnswerPermission | None:
+        """Return what a person answers, None where the turn is ended meanwhile."""
         try:
             await self._tell([(ask, _no_arguments)])
             with self._interruption.scope():
                 await self._questions.answer(ask.id)
-            answer = self._questions.given(ask.id)
+            return self._questions.given(ask.id)
         finally:
             self._questions.close(ask.id)
-        if answer is None:
-            return True
-        await self.write(opened.message, "", answer.choice, "user", answer.reason, ask=ask.id)
-        return answer.choice != "deny"
 
     async def write(
         self,
-        message: Message,
+        message: str,
         call_id: str,
         choice: Choice,
         rule: str,
@@ -155,10 +182,12 @@ class Asking:
         arguments: str = "",
         wrote: PermissionRule | None = None,
     ) -> Decision:
-        """Write down what was decided, and by what. Raises `StoreFault`."""
+        """Write down what was decided about a call of `message`, or about the turn of it, and by
+        what. Raises `StoreFault`.
+        """
         decision = Decision(
             **self._recorder.keys(),
-            message=message.id,
+            message=message,
             call_id=call_id,
             choice=choice,
             rule=rule,
@@ -239,14 +268,16 @@ class Asking:
                 return None
             reason = one.ruling.reason if isinstance(one.ruling, Deny) else ""
             choice: Choice = "deny" if isinstance(one.ruling, Deny) else "allow_once"
-            return await self.write(message, call_id, choice, one.ruling.rule, reason, ask=ask.id)
+            return await self.write(
+                message.id, call_id, choice, one.ruling.rule, reason, ask=ask.id
+            )
         if answer.choice == "deny":
             reason = f"The user denied this call of {tool.name}. {answer.reason}".strip()
-            return await self.write(message, call_id, "deny", "user", reason, ask=ask.id)
+            return await self.write(message.id, call_id, "deny", "user", reason, ask=ask.id)
         edited = "" if answer.arguments in ("", wanted.text) else answer.arguments
         choice, wrote = await self._kept(ask, answer, edited)
         decision = await self.write(
-            message, call_id, choice, "user", ask=ask.id, arguments=edited, wrote=wrote
+            message.id, call_id, choice, "user", ask=ask.id, arguments=edited, wrote=wrote
         )
         if choice == "allow_session":
             self._judge.grant(tool)

@@ -14,6 +14,7 @@ from typing import Final
 import anyio
 import msgspec
 
+from patina.model.durable import DURABLE
 from patina.model.events import (
     AnyEvent,
     Resync,
@@ -23,6 +24,7 @@ from patina.model.events import (
     TurnEnded,
     TurnStarted,
 )
+from patina.model.masking import Mask, mask_in_place, unmasked
 from patina.ports.clock import Clock
 
 BOUND: Final = 1000
@@ -132,10 +134,17 @@ class Subscription:
 class Bus:
     """Where the engine speaks. One per engine.
 
-    `watch` hears every event but deltas, at once, and must not wait: it is for the log.
+    `watch` hears every event but deltas, at once, and must not wait: it is for the log. `mask`
+    masks secrets: no event passes without it, and no item of the engine's is written.
     """
 
-    def __init__(self, clock: Clock, watch: Callable[[AnyEvent], None] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        watch: Callable[[AnyEvent], None] | None = None,
+        mask: Mask = unmasked,
+    ) -> None:
+        self.mask = mask
         self._clock = clock
         self._watch = watch
         self._seq = 0
@@ -147,7 +156,9 @@ class Bus:
         return any(conversation in (None, reader.conversation) for reader in self._readers)
 
     def publish(self, event: AnyEvent) -> None:
-        """Number and date `event` and hand it to every reader concerned."""
+        """Number and date `event`, mask it, and hand it to every reader concerned."""
+        if self.mask is not unmasked:
+            self._masked(event)
         self._seq += 1
         event.seq = self._seq
         event.ts = self._clock.now()
@@ -159,6 +170,12 @@ class Bus:
             self._watch(event)
         for reader in self._readers:
             reader.push(event)
+
+    def _masked(self, event: AnyEvent) -> None:
+        if isinstance(event, _DELTAS):
+            event.text = self.mask(event.text)
+        elif type(event) not in DURABLE:  # items were masked as they were written
+            mask_in_place(event, self.mask)
 
     @contextmanager
     def subscribe(

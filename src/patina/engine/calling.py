@@ -18,7 +18,7 @@ from patina.engine.services import Services
 from patina.engine.watchdog import Watchdog
 from patina.model.chat import ToolInfo, ToolOutcome, split_tool_name
 from patina.model.events import TaskChanged
-from patina.model.faults import TRANSIENT_CODES, Fault, is_transient
+from patina.model.faults import Fault, is_transient
 from patina.model.items import Call, CallStatus, Message, Result, Task
 from patina.model.parts import ResultPart, Text, ToolCall
 from patina.views.tool_card import finished_text, running_text
@@ -176,7 +176,8 @@ class Caller:
         """Write how a call ended. As `call`."""
         server, tool = split_tool_name(call.name)
         with anyio.CancelScope(shield=True):  # the tool has run: its result is a fact
-            parts = await put_away(ending.parts, self._services.journal, RESULT_BYTES)
+            journal, mask = self._services.journal, self._services.mask
+            parts = await put_away(ending.parts, journal, RESULT_BYTES, mask)
         await self._recorder.write(
             Result(
                 **self._recorder.keys(),
@@ -199,8 +200,8 @@ async def _told(work: Callable[[], Awaitable[Ending | None]]) -> Ending | None:
     try:
         return await work()
     except Fault as fault:
-        number = "" if fault.failure.code in TRANSIENT_CODES else fault.failure.code
-        code = f" (error {number})" if number else ""
+        number = fault.failure.code  # those in words are for programs: the sentence says it
+        code = f" (error {number})" if number.removeprefix("-").isdigit() else ""
         hint = f" {fault.failure.hint}" if fault.failure.hint else ""
         words = Text(f"{fault}{code}{hint}")
         return Ending("failed", (words,), retriable=is_transient(fault.failure))

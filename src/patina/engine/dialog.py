@@ -17,6 +17,7 @@ from patina.model.chat import ToolInfo
 from patina.model.events import ToolLogged, ToolProgress
 from patina.model.faults import McpFault, PermissionFault, StoreFault
 from patina.model.items import Answer, Question, Task
+from patina.model.masking import masked
 from patina.model.parts import well_formed
 from patina.model.questions import Answered, Asked, Sampled, Sampling, TaskState
 
@@ -143,7 +144,7 @@ class CallDialog:
                 self._warned = True
                 await self._refuse(too_many(name))
             return Answered(action="decline")
-        shown = checked(asked, name)
+        shown = checked(masked(asked, self._services.mask), name)
         if isinstance(shown, Refusal):
             await self._refuse(shown)
             return Answered(action="decline")

@@ -8,6 +8,7 @@ from patina.model.drafts import Draft
 from patina.model.events import CommandFailed, DraftChanged
 from patina.model.faults import Fault, UsageFault
 from patina.model.ids import is_id
+from patina.model.masking import masked
 
 
 class Drafting:
@@ -46,12 +47,13 @@ class Drafting:
 
     async def _keep(self, command: SaveDraft) -> None:
         key, bus = command.conversation, self._services.bus
-        draft = Draft(parts=command.parts, parent=command.parent, ts=self._services.clock.now())
+        parts = masked(command.parts, self._services.mask)
+        draft = Draft(parts=parts, parent=command.parent, ts=self._services.clock.now())
         try:
-            await self._services.drafts.save(key, draft if command.parts else None)
+            await self._services.drafts.save(key, draft if parts else None)
         except Fault as fault:
             failed = CommandFailed(command="draft.save", error=fault.failure, conversation=key)
             bus.publish(failed)
             return
-        parent = command.parent if command.parts else None
-        bus.publish(DraftChanged(parts=command.parts, parent=parent, conversation=key))
+        parent = command.parent if parts else None
+        bus.publish(DraftChanged(parts=parts, parent=parent, conversation=key))

@@ -1,5 +1,6 @@
 """The engine: commands in, events out. Owns all conversations and the task group they live in."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final, Self
@@ -14,6 +15,10 @@ from patina.engine.watch import watch
 from patina.model.commands import AnyCommand, SaveDraft
 from patina.model.faults import UsageFault
 from patina.model.ids import is_id
+from patina.model.money import Quote
+from patina.model.options import TurnOptions
+from patina.model.parts import Part
+from patina.model.tree import Tree
 
 CLOSING_SECONDS: Final = 5.0
 KEPT: Final = 20  # conversations whose items stay in memory; the others are read again
@@ -75,6 +80,24 @@ class Engine:
         conversation.submit(command)
         for older in list(self._conversations.values())[:-KEPT]:
             older.forget()
+
+    async def quote(
+        self,
+        conversation: str,
+        parts: Sequence[Part] = (),
+        model: str | None = None,
+        options: TurnOptions | None = None,
+    ) -> Quote:
+        """Return what a message of `parts` would cost as the next one of `conversation`, which may
+        be new. No model is asked anything. Raises `UsageFault` and `StoreFault`.
+        """
+        from patina.engine.quoting import quote
+
+        journal = self._services.journal
+        known = conversation and await journal.mark(conversation)
+        tree = Tree((await journal.read(conversation)).items if known else ())
+        options = options or TurnOptions()
+        return await quote(self._services, tree, conversation, parts, model, options)
 
     def subscribe(
         self, conversation: str | None = None, bound: int = BOUND

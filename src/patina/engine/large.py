@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from patina.model.codec import Unknown, encode_json
 from patina.model.faults import StoreFault
 from patina.model.items import AnyItem, Message, Result
+from patina.model.masking import Mask, masked, unmasked
 from patina.model.parts import (
     Citation,
     Part,
@@ -36,15 +37,18 @@ AnyPart = TypeVar("AnyPart", Part, ResultPart)
 StoredItem = TypeVar("StoredItem", bound=AnyItem | Unknown)
 
 
-async def put_away(parts: tuple[AnyPart, ...], journal: Journal, most: int) -> tuple[AnyPart, ...]:
-    """Return `parts` as they can be written: well-formed, and of at most `most` bytes as JSON.
+async def put_away(
+    parts: tuple[AnyPart, ...], journal: Journal, most: int, mask: Mask = unmasked
+) -> tuple[AnyPart, ...]:
+    """Return `parts` as they can be written: well-formed, of at most `most` bytes as JSON, and
+    with secrets masked.
 
     While they have more, the largest gives way: a text goes into a blob; the arguments of a tool
     call become a sentence that no schema takes, so that the model is told; thinking is cut. What a
     provider wanted back goes, and of sources the first stay, with less of their words. Raises
     `StoreFault` where a blob cannot be written.
     """
-    kept = [_well_formed(part) for part in parts]
+    kept = [_well_formed(part) for part in masked(parts, mask)]
     if sum(map(_length, kept)) * LONGEST_ESCAPE < most:  # nearly always: the short way
         return tuple(kept)
     sizes = {number: len(encode_json(part)) for number, part in enumerate(kept)}

@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from patina.engine.bounds import Counted
 from patina.engine.context import (
     History,
     Telling,
@@ -18,12 +19,15 @@ from patina.engine.excerpts import Excerpts, Seen, has_media
 from patina.engine.interruption import Interruption
 from patina.engine.notes import write_note
 from patina.engine.own_tools import OwnTools, Told
+from patina.engine.paying import Cause, wanted_of
 from patina.engine.recorder import Recorder
 from patina.engine.services import Services
 from patina.engine.summary import can_summarise
 from patina.model.chat import ChatRequest, Failed, ModelInfo, ModelRef, ToolInfo
 from patina.model.faults import TOOLS_REFUSED, Failure, ProviderFault
 from patina.model.items import Note
+from patina.model.masking import masked_json
+from patina.model.money import Wanted
 from patina.model.options import TurnOptions
 
 INFO_SECONDS: Final = 2.0
@@ -59,6 +63,8 @@ class Requests:
         self._info: ModelInfo | None = None
         self._waited = 0.0  # for it, in seconds
         self._told_bound = False
+        self._tokens = 0.0  # of the newest request, about
+        self._reported: tuple[int, int] | None = None  # as in `History`, of the newest request
 
     @property
     def are_toolless(self) -> bool:
@@ -107,11 +113,12 @@ class Requests:
         if missing:
             words = f"{missing} stored files of this conversation cannot be read and were left out."
             await write_note(self._recorder, "warning", Failure("store", words))
+        mask = self._services.mask
         request = ChatRequest(
             model=self._model.model,
             messages=messages,
-            system=system_prompt(tree.fact("system") or chat.system, told),
-            tools=tool_specs(told.tools),
+            system=mask(system_prompt(tree.fact("system") or chat.system, told)),
+            tools=masked_json(tool_specs(told.tools), mask),
             temperature=self._options.temperature,
             max_tokens=self._options.max_tokens or chat.max_tokens,
             effort=self._options.effort or self._model.effort,
@@ -120,6 +127,17 @@ class Requests:
             timeout=self._options.timeout or chat.timeout,
         )
         return await self._fitting(request, history)
+
+    def wanted(self, request: ChatRequest, cause: Cause, counted: Counted | None) -> Wanted:
+        """Return what is to be paid for `request`, the newest of `next`."""
+        return wanted_of(
+            request,
+            self._model,
+            cause,
+            tokens=self._tokens,
+            counted=counted,
+            reported=self._reported,
+        )
 
     def explained(self, failure: Failure) -> Failure:
         """Return a provider's failure with a hint that is true of this conversation."""
@@ -159,9 +177,10 @@ class Requests:
             info = self._info
         else:
             info = await self._known(INFO_SECONDS)
+        tokens = whole.tokens(info) * _factor(reported, counted, info)
+        self._tokens, self._reported = tokens, history.reported
         if info is None:
             return request
-        tokens = whole.tokens(info) * _factor(reported, counted, info)
         margin = COUNTED_MARGIN if reported else MARGIN
         bound = self._bound(request.max_tokens, tokens, margin, info)
         if self._options.max_tokens and bound < request.max_tokens and not self._told_bound:
@@ -206,7 +225,7 @@ class Requests:
         )
 
 
-def _factor(reported: int, counted: Size, info: ModelInfo) -> float:
+def _factor(reported: int, counted: Size, info: ModelInfo | None) -> float:
     return calibration(reported, counted.tokens(info)) if reported else 1.0
 
 

@@ -10,6 +10,7 @@ from patina.engine.services import Services
 from patina.model import durable, events, items
 from patina.model.codec import Unknown
 from patina.model.ids import new_id
+from patina.model.masking import masked
 from patina.model.tree import Tree
 from patina.ports.journal import Appended
 from patina.views.tool_card import finished_card, running_text
@@ -101,7 +102,7 @@ class Recorder:
         }
 
     async def write(self, *written: items.AnyItem, text: str = "") -> None:
-        """Append items, and publish each once all are acknowledged.
+        """Append items, and publish each once all are acknowledged; secrets in them are masked.
 
         An item whose parent is `LEAF` comes after whatever is the newest then: tools that run
         side by side write one chain. `text` goes into the events of tool calls and results.
@@ -111,7 +112,7 @@ class Recorder:
         # journal bounds its own waiting.
         with anyio.CancelScope(shield=True):
             async with self._lock:
-                placed = self._placed(written)
+                placed = self._placed(masked(written, self._services.mask))
                 self._follow(await self._services.journal.append(self.conversation, placed))
                 for item in placed:
                     self._take(item, text)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from patina.model.codec import encode_json
 from patina.model.faults import Failure, Fault
-from patina.model.pages import host_of
+from patina.model.pages import page_of
 from patina.model.parts import well_formed
 from patina.model.questions import Asked
 
@@ -58,12 +58,11 @@ def _checked_form(asked: Asked, server: str) -> Asked | Refusal:
 
 
 def _checked_page(asked: Asked, server: str) -> Asked | Refusal:
-    host, wrong = host_of(asked.url)
-    if wrong:
-        return _refusal(
-            "unsafe address", f"{server} asked to open a page, which was declined: {wrong}."
-        )
-    return replace(asked, host=host)
+    try:
+        page = page_of(asked.url)
+    except Fault as fault:
+        return _refusal("unsafe address", f"{server} asked to open a page. {fault}")
+    return replace(asked, url=page.url, host=page.host)
 
 
 def _refusal(rule: str, said: str, hint: str = "") -> Refusal:

@@ -13,6 +13,7 @@ import anyio
 from msgspec.structs import replace
 
 from patina.engine.context import load_blobs
+from patina.engine.paying import Cause, Payment, cause_of, paid, wanted_of
 from patina.engine.recorder import Recorder
 from patina.engine.sampling_model import preferred_model
 from patina.engine.sampling_prompt import Changes, Tools, messages_of, sampled, tools_of
@@ -21,6 +22,7 @@ from patina.engine.stream import reply_of
 from patina.model.chat import ChatRequest, Failed, Finished, ModelInfo, ModelRef
 from patina.model.faults import LimitFault, PermissionFault, ProviderFault, StoreFault
 from patina.model.items import Note
+from patina.model.masking import masked
 from patina.model.parts import Part, Spoken, ToolCall, text_of, well_formed
 from patina.model.questions import Answered, Asked, Sampled, Sampling
 from patina.model.settings import ServerSettings
@@ -66,6 +68,7 @@ class Sampler:
         settings = self._services.servers().get(server, ServerSettings())
         name = settings.display_name or server
         self._check_allowed(server, name, settings)
+        prompt = masked(prompt, self._services.mask)
         tools = tools_of(prompt)
         messages_of(prompt, tools, {}, "")  # nobody is to be asked about what cannot be sent
         own = self._own_model()
@@ -89,7 +92,7 @@ class Sampler:
             proposed = replace(proposed, max_tokens=min(proposed.max_tokens, most))
             if proposed.model != str(chosen):
                 chosen = self._services.providers.resolve(proposed.model)
-        return await self._answer(name, proposed, tools, chosen)
+        return await self._answer(server, name, proposed, tools, chosen)
 
     def _check_allowed(self, server: str, name: str, settings: ServerSettings) -> None:
         """Count the prompt. Raises `PermissionFault` or `LimitFault`."""
@@ -115,23 +118,28 @@ class Sampler:
             self._recorder.tree.fact("model") if self._recorder else ""
         )
 
-    async def _answer(self, name: str, prompt: Sampling, tools: Tools, model: ModelRef) -> Sampled:
+    async def _answer(
+        self, server: str, name: str, prompt: Sampling, tools: Tools, model: ModelRef
+    ) -> Sampled:
         """Send the prompt and return the answer. Whatever comes of it is booked and noted."""
         driver = self._services.providers.driver(model.provider)
         request = await self._request(name, prompt, tools, model)
-        conversation = self._recorder.conversation if self._recorder else ""
-        hold = await self._services.meter.hold(conversation, model, request)
+        wanted = wanted_of(request, model, self._cause(server))
+        unpriced = self._recorder is not None and str(model) in self._recorder.tree.unpriced
         parts: tuple[Part, ...] = ()
         end: Finished | Failed | None = None
+        payment: Payment | None = None
         # The answer is read to its end even where a stop sequence came: one that is cut off has no
         # usage, and a server could hide from a limit what it costs.
         try:
-            parts, end = await reply_of(
-                driver.stream(request), lambda alias: tools.names.get(alias, alias)
-            )
+            async with paid(self._services, wanted, unpriced=unpriced) as payment:
+                parts, end = await reply_of(
+                    payment.stream(driver, request), lambda alias: tools.names.get(alias, alias)
+                )
         finally:
-            with anyio.CancelScope(shield=True):
-                await self._book(hold, name, model, parts, end)
+            if payment is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._note(payment, name, model, parts, end)
         if isinstance(end, Failed):
             raise ProviderFault.of(end.failure)
         answer, whole = sampled(prompt, parts, end, model.model)
@@ -172,17 +180,20 @@ class Sampler:
             first = next(call.id for call in whole.parts if isinstance(call, ToolCall))
             self._ours.setdefault(provider, {})[first] = whole
 
-    async def _book(
+    def _cause(self, server: str) -> Cause:
+        if self._recorder is None:
+            return Cause(purpose="sampling", server=server)
+        return cause_of(self._recorder.tree, self._recorder.conversation, "sampling", server)
+
+    async def _note(
         self,
-        hold: str | None,
+        payment: Payment,
         name: str,
         model: ModelRef,
         parts: tuple[Part, ...],
         end: Finished | Failed | None,
     ) -> None:
-        """Book what the request cost, and note it."""
-        usage = end.usage if end is not None else None
-        cost = await self._services.meter.settle(hold, model, usage)
+        """Note what was asked, and what it cost."""
         if self._recorder is None:
             return
         note = Note(
@@ -191,8 +202,8 @@ class Sampler:
             text=_told(name, model, parts, end),
             provider=model.provider,
             model=model.model,
-            usage=usage,
-            cost=cost,
+            usage=payment.usage,
+            cost=payment.cost,
         )
         try:
             await self._recorder.write(note)

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from patina.engine.bus import Bus
 from patina.model.chat import ModelInfo
+from patina.model.masking import Mask
 from patina.model.settings import ChatSettings, ServerSettings
 from patina.ports.clock import Clock
 from patina.ports.drafts import Drafts
@@ -52,3 +53,8 @@ class Services(Struct, frozen=True, kw_only=True):
     watch: float = 0.0
     servers: Callable[[], Mapping[str, ServerSettings]] = dict
     models: Callable[[], Awaitable[Sequence[ModelInfo]]] = no_models
+
+    @property
+    def mask(self) -> Mask:
+        """Masks secrets in what is stored, and in what is sent to a model."""
+        return self.bus.mask

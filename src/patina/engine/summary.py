@@ -7,7 +7,6 @@ goes along. Nothing of the conversation changes unless all of it succeeds.
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -15,6 +14,7 @@ from patina.engine.context import Telling, messages_of, with_texts
 from patina.engine.estimate import size_of, text_tokens
 from patina.engine.excerpts import Excerpts, Seen
 from patina.engine.interruption import Interruption
+from patina.engine.paying import Cause, paid, wanted_of
 from patina.engine.recorder import Recorder
 from patina.engine.services import Services
 from patina.engine.stream import words_of
@@ -198,13 +198,13 @@ class Summariser:
             info=self._info,
             timeout=self._services.chat.timeout,
         )
-        meter = self._services.meter
-        hold = await meter.hold(self._recorder.conversation, self._model, request)
-        words, end = await words_of(driver.stream(request), self._interruption)
-        usage = end.usage if end else None
-        with anyio.CancelScope(shield=True):
-            self._costs.append(await meter.settle(hold, self._model, usage))
-        self._usage += usage or Usage()
+        cause = Cause(purpose="summary", conversation=self._recorder.conversation)
+        wanted = wanted_of(request, self._model, cause)
+        unpriced = str(self._model) in self._recorder.tree.unpriced
+        async with paid(self._services, wanted, unpriced=unpriced) as payment:
+            words, end = await words_of(payment.stream(driver, request), self._interruption)
+        self._costs.append(payment.cost)
+        self._usage += payment.usage or Usage()
         return self._checked(words.strip(), end)
 
     def _checked(self, words: str, end: Finished | Failed | None) -> str:

@@ -2,9 +2,8 @@
 
 from typing import Final
 
-import anyio
-
 from patina.engine.interruption import Interruption
+from patina.engine.paying import Cause, paid, wanted_of
 from patina.engine.services import Services
 from patina.engine.stream import words_of
 from patina.model.chat import ChatMessage, ChatRequest, Finished, ModelRef
@@ -46,10 +45,10 @@ async def make_title(services: Services, tree: Tree, conversation: str, why: Int
         timeout=services.chat.timeout,
     )
     driver = services.providers.driver(model.provider)
-    hold = await services.meter.hold(conversation, model, request)
-    words, end = await words_of(driver.stream(request), why)
-    with anyio.CancelScope(shield=True):
-        await services.meter.settle(hold, model, end.usage if end else None)
+    cause = Cause(purpose="title", conversation=conversation)
+    wanted = wanted_of(request, model, cause)
+    async with paid(services, wanted, unpriced=str(model) in tree.unpriced) as payment:
+        words, end = await words_of(payment.stream(driver, request), why)
     if end is None:
         raise UsageFault(f"No title was made. {why.reason}")
     if not isinstance(end, Finished):

@@ -109,6 +109,10 @@ class ToolStep:
         """Ask a person whether the turn may go on after so many replies. Raises `StoreFault`."""
         return await self._asking.may_go_on(opened, replies)
 
+    async def may_cost(self, turn_id: str, model: str, why: str) -> bool:
+        """Ask a person whether a request is sent whose price nobody knows. Raises `StoreFault`."""
+        return await self._asking.may_cost(turn_id, model, why)
+
     async def _cleared(self, opened: OpenCalls) -> list[Cleared]:
         """Return the calls that may run, once all are decided."""
         self._judge.look(self._recorder.tree)
@@ -149,7 +153,7 @@ class ToolStep:
         """Write down what a rule decided; `asked` is the question that it decides after all."""
         ask = opened.asks.get(call.id)  # put before a restart, and needs no answer any more
         return await self._asking.write(
-            opened.message,
+            opened.message.id,
             call.id,
             "deny" if isinstance(verdict, Deny) else "allow_once",
             verdict.rule,

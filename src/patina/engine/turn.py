@@ -11,7 +11,9 @@ import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
+from patina.engine.bounds import Counts
 from patina.engine.excerpts import Excerpts
+from patina.engine.exchange import Exchange, Origin, Sent
 from patina.engine.interruption import Interruption
 from patina.engine.large import MESSAGE_BYTES, put_away
 from patina.engine.notes import write_note
@@ -20,18 +22,18 @@ from patina.engine.preparing import Requests, takes_no_tools
 from patina.engine.questions import Questions
 from patina.engine.recorder import Recorder
 from patina.engine.services import Services
-from patina.engine.stream import Receiver, Reply
+from patina.engine.stream import Reply
 from patina.engine.tool_step import ToolStep
 from patina.engine.watchdog import Watchdog
 from patina.model.chat import ChatRequest, Failed, Finished, ModelRef, ToolInfo
 from patina.model.events import TurnEnded, TurnStarted
 from patina.model.faults import Failure, Fault
-from patina.model.ids import new_id
-from patina.model.items import Message, ReplyStart, StopReason
+from patina.model.items import Message, StopReason
+from patina.model.money import Purpose
 from patina.model.options import TurnOptions
-from patina.model.parts import ToolCall
+from patina.model.parts import Part, ToolCall
 from patina.model.tree import OpenCalls
-from patina.model.usage import Cost, Usage
+from patina.model.usage import Usage
 from patina.ports.provider import Driver
 
 _log = logging.getLogger(__name__)
@@ -61,10 +63,12 @@ class Turn:
         interruption: Interruption,
         granted: set[str],
         excerpts: Excerpts,
+        counts: Counts,
         *,
         turn_id: str,
         model: ModelRef,
         options: TurnOptions,
+        purpose: Purpose,
     ) -> None:
         self._own = OwnTools(services, lambda: recorder.tree)
         services = replace(services, tools=self._own)
@@ -72,6 +76,7 @@ class Turn:
         self._recorder = recorder
         self._questions = questions
         self._id = turn_id
+        self._purpose = purpose
         self._model = model
         self._options = options
         self._usage = Usage()
@@ -81,6 +86,16 @@ class Turn:
         self._tools = ToolStep(services, recorder, questions, interruption, granted)
         self._requests = Requests(
             services, recorder, interruption, model, options, self._own, excerpts
+        )
+        self._exchange = Exchange(
+            services,
+            recorder,
+            interruption,
+            self._tools,
+            counts,
+            self._requests,
+            Origin(turn_id, model, options),
+            self._name_of,
         )
 
     async def run(self) -> TurnEnd:
@@ -151,7 +166,8 @@ class Turn:
                 await self._tools.run(opened)
             if self._interruption.requested:
                 return TurnEnd("cancelled")
-            end = await self._reply(driver)
+            first = not replies and opened is None
+            end = await self._reply(driver, self._purpose if first else "tools")
             replies += 1
             if end.stop_reason != "tool_calls":
                 return end
@@ -189,49 +205,44 @@ class Turn:
         rounds = 0 if self._options.max_replies else self._services.chat.rounds
         return "" in opened.asks or bool(rounds and replies and replies % rounds == 0)
 
-    async def _reply(self, driver: Driver) -> TurnEnd:
+    async def _reply(self, driver: Driver, purpose: Purpose) -> TurnEnd:
         """Ask the model once; a second time without tools where it takes none."""
         request = await self._requests.next(offering=bool(self._offered))
-        reply, end = await self._send(driver, request)
+        reply, end = await self._send(driver, request, purpose)
         if not reply.parts and takes_no_tools(request, reply.end):
             await self._requests.leave_out_tools()
             self._offered = {}
             self._tools.offer(())
-            _, end = await self._send(driver, await self._requests.next(offering=False))
+            again = await self._requests.next(offering=False)
+            _, end = await self._send(driver, again, "retry")
         return end
 
-    async def _send(self, driver: Driver, request: ChatRequest) -> tuple[Reply, TurnEnd]:
-        """Send one request, receive its reply, and write it down."""
-        hold = await self._services.meter.hold(self._recorder.conversation, self._model, request)
-        message_id = new_id()
-        start = ReplyStart(
-            **self._recorder.keys(),
-            message=message_id,
-            turn=self._id,
-            provider=self._model.provider,
-            model=self._model.model,
-            hold=hold,
-            options=self._options,
-        )
-        await self._recorder.write(start)
-        receiver = Receiver(self._recorder, self._services.clock, message_id, self._name_of)
-        reply = await receiver.receive(driver.stream(request), self._interruption)
-        usage = reply.end.usage if reply.end else None
-        self._usage += usage or Usage()
-        cost = await self._services.meter.settle(hold, self._model, usage)
+    async def _send(
+        self, driver: Driver, request: ChatRequest, purpose: Purpose
+    ) -> tuple[Reply, TurnEnd]:
+        """Send one request, receive its reply, and write it down. Raises `LimitFault`."""
+        sent = await self._exchange.send(driver, request, purpose)
+        if sent is None:
+            return Reply((), None, 0, None), TurnEnd("cancelled")
+        self._usage += sent.usage or Usage()
+        return sent.reply, await self._written(sent)
+
+    async def _written(self, sent: Sent) -> TurnEnd:
+        """Write what came of a request, and return what that means for the turn."""
+        reply = sent.reply
         end = self._ending(reply)
         if reply.parts or isinstance(reply.end, Finished):
             parts = tuple(
                 self._own.unfolded(part) if isinstance(part, ToolCall) else part
                 for part in reply.parts
             )
-            parts = await put_away(parts, self._services.journal, MESSAGE_BYTES)
-            reply = replace(reply, parts=parts)
-            await self._recorder.write(self._message(message_id, reply, end, usage, cost))
+            journal, mask = self._services.journal, self._services.mask
+            parts = await put_away(parts, journal, MESSAGE_BYTES, mask)
+            await self._recorder.write(self._message(sent, parts, end))
         elif reply.end is None:
             why = Failure("internal", self._interruption.reason)
             await write_note(self._recorder, "info", why)
-        return reply, end
+        return end
 
     def _name_of(self, alias: str) -> str:
         tool = self._offered.get(alias)
@@ -247,19 +258,17 @@ class Turn:
         reason = reply.end.reason
         return TurnEnd("stop" if reason == "tool_calls" else reason)
 
-    def _message(
-        self, message_id: str, reply: Reply, end: TurnEnd, usage: Usage | None, cost: Cost | None
-    ) -> Message:
+    def _message(self, sent: Sent, parts: tuple[Part, ...], end: TurnEnd) -> Message:
         return Message(
-            **{**self._recorder.keys(), "id": message_id},
+            **{**self._recorder.keys(), "id": sent.message},
             role="assistant",
-            parts=reply.parts,
+            parts=parts,
             provider=self._model.provider,
             model=self._model.model,
             stop_reason=end.stop_reason,
-            usage=usage,
-            cost=cost,
+            usage=sent.usage,
+            cost=sent.cost,
             partial=end.stop_reason in ("cancelled", "error"),
-            duration_ms=reply.duration_ms,
-            first_token_ms=reply.first_token_ms,
+            duration_ms=sent.reply.duration_ms,
+            first_token_ms=sent.reply.first_token_ms,
         )

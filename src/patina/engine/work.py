@@ -5,6 +5,7 @@ One at a time, with the conversation loaded and its turn held against other proc
 
 from collections.abc import Callable
 
+from patina.engine.bounds import Counts
 from patina.engine.excerpts import Excerpts
 from patina.engine.interruption import Interruption
 from patina.engine.large import MESSAGE_BYTES, put_away
@@ -22,6 +23,7 @@ from patina.model.codec import FORMAT
 from patina.model.faults import UsageFault
 from patina.model.ids import is_id
 from patina.model.items import Head, Leaf, Message, Meta
+from patina.model.money import Purpose
 from patina.model.options import TurnOptions
 from patina.model.parts import File, Image, Text
 from patina.model.tree import Tree, tool_calls
@@ -56,6 +58,7 @@ class Worker:
         self._begun = begun
         self._granted: set[str] = set()
         self._excerpts = Excerpts(services.journal)
+        self._counts = Counts()
 
     async def carry_out(self, command: AnyWork, interruption: Interruption) -> TurnEnd | None:
         """Return how the turn ended, None where there was none. Raises `Fault`s."""
@@ -90,7 +93,7 @@ class Worker:
             raise UsageFault(
                 "This message was sent before.", hint="The conversation has what came of it."
             )
-        return await self._run(command.message_id, model, command.options, interruption)
+        return await self._run(command.message_id, model, command.options, interruption, "chat")
 
     async def _begin(self, command: commands.SendMessage, model: ModelRef) -> None:
         """Write the user's message, and before it the head and the facts that it changes."""
@@ -102,20 +105,26 @@ class Worker:
         tools = command.tools
         if system is not None or tools is not None or _name(model) != tree.fact("model"):
             written.append(Meta(**keys(), system=system, model=_name(model), tools=tools))
+        journal, mask = self._services.journal, self._services.mask
         parent = None if command.parent == self._recorder.conversation else command.parent or LEAF
         for spoken in command.before:
             # Calls and thinking of another's making are none of this conversation's.
             said = tuple(part for part in spoken.parts if isinstance(part, Text | Image | File))
-            said = await put_away(said, self._services.journal, MESSAGE_BYTES)
+            said = await put_away(said, journal, MESSAGE_BYTES, mask)
             written.append(Message(**keys(parent), role=spoken.role, parts=said))
             parent = written[-1].id
-        parts = await put_away(command.parts, self._services.journal, MESSAGE_BYTES)
+        parts = await put_away(command.parts, journal, MESSAGE_BYTES, mask)
         own = {**keys(parent), "id": command.message_id}
         written.append(Message(**own, role="user", parts=parts, sources=command.sources))
         await self._recorder.write(*written)
 
     async def _run(
-        self, turn_id: str, model: ModelRef, options: TurnOptions, interruption: Interruption
+        self,
+        turn_id: str,
+        model: ModelRef,
+        options: TurnOptions,
+        interruption: Interruption,
+        purpose: Purpose,
     ) -> TurnEnd:
         self._begun()
         turn = Turn(
@@ -125,9 +134,11 @@ class Worker:
             interruption,
             self._granted,
             self._excerpts,
+            self._counts,
             turn_id=turn_id,
             model=model,
             options=options,
+            purpose=purpose,
         )
         return await turn.run()
 
@@ -158,7 +169,7 @@ class Worker:
                 hint="Send a message to go on.",
             )
         await self._choose(model)
-        return await self._run(asked[-1], model, command.options, interruption)
+        return await self._run(asked[-1], model, command.options, interruption, "retry")
 
     async def _regenerate(
         self, command: commands.RegenerateReply, interruption: Interruption
@@ -175,7 +186,7 @@ class Worker:
         await self._choose(model)
         if tree.leaf != asked[-1]:
             await self._recorder.write(Leaf(**self._recorder.keys(), item=asked[-1]))
-        return await self._run(asked[-1], model, command.options, interruption)
+        return await self._run(asked[-1], model, command.options, interruption, "retry")
 
     async def _retry_call(self, command: commands.RetryCall, interruption: Interruption) -> TurnEnd:
         tree = existing(self._recorder)
@@ -187,7 +198,7 @@ class Worker:
             raise UsageFault("The message that this call came of is gone.")
         await self._recover(interruption)
         await self._recorder.write(*again)
-        return await self._run(asked[-1], model, tree.options(asked[-1]), interruption)
+        return await self._run(asked[-1], model, tree.options(asked[-1]), interruption, "tools")
 
     async def _choose(self, model: ModelRef) -> None:
         """Have the conversation go on with `model`."""
@@ -218,7 +229,7 @@ class Worker:
         asked = (item.id for item in reversed(tree.path()) if _is_user(item))
         turn_id = next(asked, opened.message.id)
         model = self._services.providers.resolve(tree.fact("model"))
-        return await self._run(turn_id, model, tree.options(turn_id), interruption)
+        return await self._run(turn_id, model, tree.options(turn_id), interruption, "tools")
 
 
 def existing(recorder: Recorder) -> Tree:

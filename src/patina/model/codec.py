@@ -57,9 +57,7 @@ def decode_line(line: bytes) -> AnyItem | Unknown:
     Raises `DamagedLineError`. Unknown kinds, and formats newer than ours, become `Unknown`;
     unknown keys are ignored.
     """
-    body = line[:-_SEAL] + b"}"
-    if line[-_SEAL:] != b',"c":"%08x"}' % zlib.crc32(body):
-        raise DamagedLineError("checksum")
+    body = unseal(line)
     try:
         item = _items.decode(body)
     except msgspec.ValidationError:
@@ -67,6 +65,14 @@ def decode_line(line: bytes) -> AnyItem | Unknown:
     except _RUBBISH as error:
         raise DamagedLineError(str(error)) from None
     return item if item.v <= FORMAT else _unknown(body)
+
+
+def unseal(line: bytes) -> bytes:
+    """Return the object of one line, given without its newline. Raises `DamagedLineError`."""
+    body = line[:-_SEAL] + b"}"
+    if line[-_SEAL:] != b',"c":"%08x"}' % zlib.crc32(body):
+        raise DamagedLineError("checksum")
+    return body
 
 
 def _unknown(body: bytes) -> Unknown:

@@ -4,6 +4,7 @@
 events carry the item that is already in the journal; the rest is live only (`durable.py`).
 """
 
+from decimal import Decimal
 from typing import Any, Literal
 
 from msgspec import Struct, field
@@ -26,9 +27,10 @@ from patina.model.items import (
     StopReason,
     Task,
 )
+from patina.model.money import Limit
 from patina.model.parts import Part
 from patina.model.sign_in import SignIn
-from patina.model.usage import Usage
+from patina.model.usage import Cost, Usage
 
 ServerState = Literal["disabled", "idle", "starting", "connected", "reconnecting", "error"]
 
@@ -177,9 +179,7 @@ class DraftChanged(Event, kw_only=True, tag="draft.changed"):
 
 
 class LibraryChanged(Event, kw_only=True, tag="library.changed"):
-    """Some conversation changed, here or in another process: a list of them may have to be read
-    again. Told at most twice a second.
-    """
+    """A list of conversations may have to be read again. Told at most twice a second."""
 
 
 class TurnStarted(Event, kw_only=True, tag="turn.started"):
@@ -280,6 +280,33 @@ class ProviderChanged(Event, kw_only=True, tag="provider.changed"):
     text: str = ""
 
 
+class CostChanged(Event, kw_only=True, tag="cost.changed"):
+    """What the answer `item_id` costs so far, while it comes. The message has what it did cost."""
+
+    item_id: str
+    cost: Cost
+
+
+class LimitWarned(Event, kw_only=True, tag="limit.warned"):
+    """More than `share` of a limit is spent. Told once for each `period`: a day, a month, or ""."""
+
+    limit: Limit
+    share: Decimal
+    spent: Decimal
+    text: str
+    period: str = ""
+
+
+class LimitReached(Event, kw_only=True, tag="limit.reached"):
+    """A limit stops requests from now on; `hint` says what raises it. Told as `limit.warned`."""
+
+    limit: Limit
+    spent: Decimal
+    text: str
+    hint: str
+    period: str = ""
+
+
 class SummaryProgress(Event, kw_only=True, tag="summary.progress"):
     """The older messages are being summarised; `done` of `total` pieces are.
 
@@ -346,6 +373,9 @@ AnyEvent = (
     | ServerNotice
     | SignInChanged
     | ProviderChanged
+    | CostChanged
+    | LimitWarned
+    | LimitReached
     | SummaryProgress
     | CommandFailed
     | Resync

@@ -45,6 +45,8 @@ PROVIDER_KINDS: tuple[FaultKind, ...] = FAULT_KINDS[: FAULT_KINDS.index("server"
 
 # The code of a `Failure` that says: this model takes no tools.
 TOOLS_REFUSED = "tools_refused"
+# The code of a `Failure` that says: the request did not leave.
+UNSENT = "unsent"
 
 EXIT_OK = 0
 EXIT_ERROR = 1
@@ -146,6 +148,10 @@ class LimitFault(Fault):
     """A spending limit would be passed."""
 
     default_kind = "limit"
+
+
+class Unpriced(LimitFault):
+    """What a request costs is not known, and a person is to say whether it is sent all the same."""
 
 
 class StoreFault(Fault):

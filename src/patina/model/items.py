@@ -107,7 +107,9 @@ class Ask(Item, frozen=True, kw_only=True, tag="ask"):
 
     Questions of one `batch` are put together. `effects` are the server's claims of the tool.
     `offers` are the rules that "allow_always" may write, the narrowest first. A question of the
-    kind "rounds" is about the turn: whether it may go on, beyond its bound of replies.
+    kind "rounds" is about the turn: whether it may go on, beyond its bound of replies. One of the
+    kind "price" is about a request: whether it is sent, though nobody knows what the model named in
+    `display_name` costs.
     """
 
     message: str
@@ -118,7 +120,7 @@ class Ask(Item, frozen=True, kw_only=True, tag="ask"):
     display_name: str
     options: tuple[Choice, ...]
     reason: str = ""
-    kind: Literal["call", "rounds"] = "call"
+    kind: Literal["call", "rounds", "price"] = "call"
     batch: str = ""
     effects: tuple[str, ...] = ()
     offers: tuple[PermissionRule, ...] = ()

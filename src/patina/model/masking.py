@@ -33,7 +33,15 @@ _BOOKKEEPING: Final = frozenset(
     )
 )
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._~-]*")
-_PROSE: Final = re.compile(r"[a-z]*|[A-Z]?[a-z]*|[A-Z]*")
+# Words that stand in place of a password, or are one that nobody need guess.
+_COMMON: Final = frozenset(
+    (
+        *("administrator", "anonymous", "changeit", "changeme", "database", "development"),
+        *("disabled", "external", "insecure", "internal", "localhost", "optional", "passphrase"),
+        *("password", "placeholder", "postgres", "production", "required", "secretkey"),
+        *("undefined", "unlimited", "username"),
+    )
+)
 # A line of a key that has several, and what looks like one beside words and addresses.
 _LINE: Final = re.compile(r"^[A-Za-z0-9+/=]{12,}$|[A-Za-z0-9+/=_-]{32,}", re.MULTILINE)
 
@@ -55,24 +63,26 @@ class Known:
         self._forms: dict[bytes, int] = {}  # form: its characters
         self._index: _Index | None = _Index({})
 
-    def add(self, value: str) -> None:
+    def add(self, value: str, *, kept: bool = False) -> None:
         """Mask `value` from now on. One under `SHORTEST` characters is left alone, and so is a
-        plain word such as "production", which is no secret worth the holes in what people say.
+        plain word, which is no secret worth the holes in what people say. Where it was `kept` as
+        a secret it may well be a password, and only words as common as "production" are left.
         """
-        if value in self._values:
+        used = value.strip()
+        value = used if self.masks(used, kept=kept) else value
+        if value in self._values or not self.masks(value, kept=kept):
             return
         self._values.add(value)
-        if not self.masks(value):
-            return
         more = {form.encode("utf-8", "surrogatepass"): len(form) for form in forms_of(value)}
         self._forms = self._forms | more
         self._index = None
 
     @staticmethod
-    def masks(value: str) -> bool:
+    def masks(value: str, *, kept: bool = False) -> bool:
         """Whether `value` is one to mask."""
-        plain_word = len(value) < _LONGEST_WORD and _PROSE.fullmatch(value)
-        return len(value) >= SHORTEST and not plain_word
+        if len(value) < SHORTEST or value.lower() in _COMMON:
+            return False
+        return kept or len(value) >= _LONGEST_WORD or not _is_word(value)
 
     def __call__(self, text: str) -> str:
         """Return `text` with every secret in it masked; `text` itself where there is none."""
@@ -96,6 +106,11 @@ class Known:
         if forms is self._forms:  # else a value came meanwhile
             self._index = index
         return index
+
+
+def _is_word(value: str) -> bool:
+    letters = value.isascii() and value.isalpha()
+    return letters and (value[1:].islower() or value.isupper())
 
 
 class _Index:
@@ -141,6 +156,8 @@ def forms_of(value: str) -> set[str]:
     if not _PLAIN.fullmatch(value):  # else nothing in it needs an escape
         forms |= _escaped(value)
     if "\n" in value:
+        lines = value.replace("\r\n", "\n")
+        forms |= {lines, lines.replace("\n", "\r\n")}
         forms |= {line for line in _LINE.findall(value) if not line.startswith("-----")}
     return forms
 

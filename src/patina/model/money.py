@@ -33,7 +33,8 @@ class Tariff(Struct, frozen=True, kw_only=True, omit_defaults=True):
     For each kind of token the steps in ascending order, () where unknown; the last whose `above`
     the whole input passes counts for every token of the request. `per_request` is USD for each
     request. `source` says whose figures these are, `date` (YYYY-MM-DD) of when. `local`: it costs
-    nothing, by rule. `factors` multiply everything for a service tier, such as "batch".
+    nothing, by rule. `factors` multiply everything for a service tier, such as "batch"; `services`
+    are whole tariffs of tiers whose figures are known one by one, and go before factors.
     """
 
     input: tuple[Step, ...] = ()
@@ -45,6 +46,7 @@ class Tariff(Struct, frozen=True, kw_only=True, omit_defaults=True):
     date: str = ""
     local: bool = False
     factors: dict[str, Decimal] = {}
+    services: dict[str, "Tariff"] = {}
 
     @property
     def known(self) -> bool:

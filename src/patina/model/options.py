@@ -1,6 +1,7 @@
 """How a turn is to be run."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -14,7 +15,8 @@ class TurnOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `servers` limits the tools to those servers (None: all enabled, (): none). `max_replies` is
     the number of model replies after which the turn stops; `timeout` the seconds of silence a
     request may have. `effort` and `temperature` None leave it to the model. `schema` is the JSON
-    Schema that the last answer has to fit.
+    Schema that the last answer has to fit. `budget` is USD for all turns that name the same `run`
+    ("" is this turn alone).
     """
 
     temperature: float | None = None
@@ -24,3 +26,5 @@ class TurnOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_replies: int | None = None
     timeout: float | None = None
     schema: Mapping[str, Any] | None = None
+    budget: Decimal | None = None
+    run: str = ""

@@ -68,7 +68,9 @@ class OAuthSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     it is written. `issuer` is the only authorization server to be trusted; the three endpoints
     replace its metadata. `variable` is where a local server finds the access token.
     `redirect_port` is for authorization servers that know but one (0: any free one). `timeout` is
-    the seconds that a person has.
+    the seconds that a person has. `assertion` (a reference) is a signed statement of who a machine
+    is, by which it gets tokens; with `exchange_endpoint` it is the ID token of an employer, who
+    makes a grant of it there for the client `exchange_client_id`.
     """
 
     provider: str = ""
@@ -85,6 +87,9 @@ class OAuthSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     variable: str = ""
     redirect_port: int = 0
     timeout: float = 120.0
+    assertion: str = ""
+    exchange_endpoint: str = ""
+    exchange_client_id: str = ""
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -150,13 +155,21 @@ class PermissionSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BillingSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Limits in USD as decimal strings; "" is no limit."""
+    """Limits in USD as decimal strings; "" is no limit.
 
+    Those of models (by `provider/model`) and of providers (by name) are per month. `warn_at` is a
+    share of a limit.
+    """
+
+    request_limit: str = ""
+    turn_limit: str = ""
+    conversation_limit: str = ""
     daily_limit: str = ""
     monthly_limit: str = ""
     warn_at: float = 0.8
     on_unknown_price: Literal["ask", "allow", "refuse"] = "ask"
     per_model_limits: dict[str, str] = {}
+    per_provider_limits: dict[str, str] = {}
 
 
 class RegistrySettings(Struct, frozen=True, kw_only=True, omit_defaults=True):

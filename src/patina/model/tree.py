@@ -46,6 +46,7 @@ class Tree:
         self.facts: dict[str, Any] = {}
         self.results: dict[tuple[str, str], Result] = {}  # by message and call id
         self.toolless = ""  # the model that is offered no tools, until another is chosen
+        self.unpriced: set[str] = set()  # models that may be asked, whatever they cost
         self._nodes: dict[str, TreeItem | Unknown] = {}
         self._unanswered: dict[str, ReplyStart] = {}  # by what the reply is to follow
         self._checkpoints: dict[str, list[Checkpoint]] = {}
@@ -101,6 +102,10 @@ class Tree:
             self.results[item.message, item.call_id] = item
         elif isinstance(item, Note) and item.kind == TOOLS_REFUSED:
             self.toolless = f"{item.provider}/{item.model}"
+        elif isinstance(item, Decision) and item.choice == "allow_session":
+            asked = self._nodes.get(item.ask or "")
+            if isinstance(asked, Ask) and asked.kind == "price":
+                self.unpriced.add(asked.display_name)
 
     def __contains__(self, identifier: str) -> bool:
         return identifier in self._nodes
