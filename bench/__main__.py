@@ -32,6 +32,7 @@ GROUPS = (
     "mcp",
     "memory",
     "providers",
+    "money",
 )
 
 
@@ -97,7 +98,7 @@ def groups(
     folder: Path, failures: list[str], *, quick: bool, peers: bool
 ) -> dict[str, Callable[[], list[Row]]]:
     """Return what can be measured, in the order of the table."""
-    from bench import library, mcp_calls, mcp_many, messages, store, wire_rows
+    from bench import library, mcp_calls, mcp_many, messages, money, store, usage_report, wire_rows
     from bench.peers import Llm
     from bench.whole import Whole
 
@@ -127,6 +128,12 @@ def groups(
             *wire_rows.bursts(1 if quick else 5, progress),
             *wire_rows.first_words(progress),
             *wire_rows.imports(folder, rounds, progress),
+        ],
+        "money": lambda: [
+            *money.rows(progress, 100_000 if quick else money.REQUESTS),
+            *usage_report.rows(
+                folder, rounds, progress, 120_000 if quick else usage_report.REQUESTS
+            ),
         ],
     }
 

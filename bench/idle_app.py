@@ -11,13 +11,14 @@ from patina.config.files import update_file
 from patina.config.paths import Paths
 from patina.model.settings import Configured, Settings
 from patina.secrets.environment import Resolver
-from patina.secrets.file import FileKeys
+from patina.secrets.vault import key_file_vault
 
 
 def setup_in(folder: Path, settings: Settings) -> Setup:
     """Return what an app with all its files below `folder` is built from."""
     paths = Paths(folder, folder / "data", folder / "state", folder / "cache")
-    keys = Resolver({}, FileKeys(paths.secrets_file, update_file), seen=lambda _: None)
+    kept = key_file_vault(paths.secrets_file, paths.key_file, update_file)
+    keys = Resolver({}, kept, seen=lambda _: None)
     return Setup(configured=Configured(settings), paths=paths, environ=dict(os.environ), keys=keys)
 
 

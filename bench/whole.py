@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from bench import reference
+from bench import kept_keys, reference
 from bench.peers import Llm
 from bench.processes import PYTHON, Output, Program, Run, compare, mock_server, script
 from bench.table import Peer, Row, Unit
@@ -87,7 +87,7 @@ class Whole:
         ]
 
     def ask(self) -> list[Row]:
-        """`ask`, 200 deltas."""
+        """`ask`, 200 deltas; then the same with the key among the secrets."""
         with mock_server(200) as port:
             runs = self._compare(self._loops(port), self._rounds, port)
         rows = [
@@ -97,7 +97,11 @@ class Whole:
             self._row(runs, PATINA, PEAK, HTTPX2, reference.ASK_PEAK, "llm", limit=42.0),
         ]
         named = [row._replace(name=row.name.replace(PATINA, "ask, 200 deltas")) for row in rows]
-        return [*named, *self._beside(runs)]
+        return [
+            *named,
+            *self._beside(runs),
+            *kept_keys.rows(self._entry, self._rounds, self._progress),
+        ]
 
     def burst(self) -> list[Row]:
         """`ask`, 10,000 deltas as fast as they can be read, into a pipe and onto a terminal."""

@@ -40,3 +40,5 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(_SCRUBBED):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PATINA_HOME", str(tmp_path / "home"))
+    # No test writes into the keychain of whoever runs it; those about keychains bring their own.
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")

@@ -2,6 +2,7 @@
 
     say TEXT          answers TEXT as it is
     slow N            answers with N words, 20 ms apart
+    lines N           answers with N lines, 20 ms apart
     call NAME JSON    calls the tool with this alias, then answers with its result
     calls N NAME JSON calls it N times at once, with the number of each in place of "#"
     end REASON TEXT   answers TEXT and ends with this finish reason
@@ -81,6 +82,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif word == "slow":
             for number in range(int(rest)):
                 self._delta({"content": f"word{number} "})
+                if self.server.stopping.wait(PAUSE):
+                    return
+        elif word == "lines":
+            for number in range(int(rest)):
+                self._delta({"content": f"line{number}\n"})
                 if self.server.stopping.wait(PAUSE):
                     return
         elif word == "call" and last["role"] != "tool":

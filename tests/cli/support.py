@@ -33,6 +33,15 @@ def run(
     )
 
 
+def kept_secrets() -> dict[str, str]:
+    """The secrets of this test's Patina folder, by name."""
+    from patina.config.files import update_file
+    from patina.secrets.vault import key_file_vault
+
+    vault = key_file_vault(home() / "data" / "secrets.enc", home() / "key", update_file)
+    return {name: vault.get(name) or "" for name in vault.names()}
+
+
 def in_process(*arguments: str) -> int:
     """Run a command line in this process and return its exit code."""
     from patina.cli.frame import run_command

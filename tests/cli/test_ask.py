@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,10 @@ def test_a_conversation_of_two_rounds_with_a_tool(  # C-04, P-03, P-22
     assert answer["stop_reason"] == "stop"
     assert answer["usage"]["input_tokens"] == 80
     assert answer["usage"]["output_tokens"] == 15
-    assert answer["cost"] is None
+    cost = answer["cost"]
+    assert Decimal(cost["amount"]) > 0
+    assert (cost["currency"], cost["estimated"]) == ("USD", False)
+    assert "genai-prices" in cost["source"]
     assert answer["error"] is None
     assert answer["time_to_first_token_ms"] is not None
     (call,) = answer["tool_calls"]

@@ -59,6 +59,8 @@ def test_verify(conversation: str, capsys: Capture) -> None:
         "lines": 2,
         "blobs": 0,
         "unreferenced": 0,
+        "usage_files": 0,
+        "usage_lines": 0,
         "bytes": size,
         "damaged_lines": 0,
         "damaged": [],
@@ -115,7 +117,7 @@ def test_there_and_back(conversation: str, tmp_path: Path, capsys: Capture, suff
 
 def test_settings_and_keys(conversation: str, tmp_path: Path, capsys: Capture) -> None:
     (home() / "config.toml").write_text("")
-    (home() / "secrets.json").write_text("canary")
+    assert patina("keys", "set", "openai", stdin="canary").returncode == 0
     plain, whole = tmp_path / "plain.zip", tmp_path / "whole.zip"
     assert as_json(capsys, 0, "backup", str(plain))["files"] == 1
     assert as_json(capsys, 0, "backup", str(whole), "--with-config")["files"] == 2
@@ -124,8 +126,21 @@ def test_settings_and_keys(conversation: str, tmp_path: Path, capsys: Capture) -
         other = tmp_path / str(number)
         assert in_process("restore", str(whole), "--to", str(other), *options) == 0
         assert (other / "config.toml").exists() == bool(options)
-        assert not (other / "secrets.json").exists()
+        assert not [path.name for path in other.rglob("*") if path.name in ("secrets.enc", "key")]
     assert "left as it is: config/config.toml" in capsys.readouterr().out
+
+
+def test_a_backup_comes_back_beside_keys(conversation: str, tmp_path: Path) -> None:
+    """Keys are in the data folder and in no backup: they may be set before it is restored."""
+    archive, other = tmp_path / "a.zip", tmp_path / "other"
+    assert in_process("backup", str(archive)) == 0
+    at = {"PATINA_HOME": str(other)}
+    assert patina("keys", "set", "openai", stdin="sk-canary", variables=at).returncode == 0
+    kept = (other / "data/secrets.enc").read_bytes()
+    assert in_process("restore", "--to", str(other), str(archive)) == 0
+    assert (other / "data/secrets.enc").read_bytes() == kept
+    assert patina("verify", variables=at).returncode == 0
+    assert list((other / "data").rglob("*.jsonl"))
 
 
 def test_what_is_refused(conversation: str, tmp_path: Path, capsys: Capture) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cli.support import home, in_process, patina
+from tests.cli.support import home, in_process, kept_secrets, patina
 
 from patina.assembly.log import remove_log
 
@@ -72,7 +72,7 @@ def test_a_literal_key_moves_and_is_never_shown() -> None:
     again = patina("config", "get", "--json")
     assert again.stderr == ""
     assert "canary" not in again.stdout
-    assert "sk-canary" in (home() / "secrets.json").read_text()
+    assert kept_secrets()["openai"] == "sk-canary"
 
 
 def test_a_key_given_to_set_goes_to_the_secrets(capsys: pytest.CaptureFixture[str]) -> None:

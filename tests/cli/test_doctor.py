@@ -35,7 +35,7 @@ def test_a_fresh_machine(capsys: Capture) -> None:
     found = doctor(capsys, "--offline")
     assert list(found) == [
         *("patina", "config folder", "data folder", "state folder", "cache folder", "disk"),
-        *("configuration", "default model", "log"),
+        *("secrets", "configuration", "spending", "default model", "log"),
     ]
     assert "made when something is written" in found["data folder"]["text"]
     assert "the defaults are in force" in found["configuration"]["text"]
@@ -57,6 +57,23 @@ def test_a_configuration_that_is_wrong(capsys: Capture) -> None:
     write("version = 1\n")
     (home() / "settings.toml").write_text("version = 1\n")
     assert "Both" in doctor(capsys, code=1)["configuration"]["text"]
+
+
+def test_what_protects_the_secrets(capsys: Capture) -> None:
+    assert "None are kept yet." in doctor(capsys, "--offline")["secrets"]["text"]
+    patina("keys", "set", "openai", stdin="sk-canary-0123456789")
+    found = doctor(capsys, "--offline")["secrets"]
+    assert found["status"] == "ok"
+    assert "protects backups, synced copies and accidental reads only" in found["text"]
+    assert "patina keys protect keychain" in found["hint"]
+    phrase = {"PATINA_PASSPHRASE": "a phrase of words"}
+    patina("keys", "protect", "passphrase", variables=phrase)
+    found = doctor(capsys, "--offline")["secrets"]
+    assert found["status"] == "warning"
+    assert "their passphrase is needed" in found["text"]
+    (home() / "data/secrets.enc").write_bytes(b"")
+    found = doctor(capsys, "--offline", code=1)["secrets"]
+    assert (found["status"], "is damaged" in found["text"]) == ("error", True)
 
 
 def test_places_of_keys_that_cannot_be_read(capsys: Capture) -> None:

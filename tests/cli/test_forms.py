@@ -11,7 +11,7 @@ from tests.cli.model_server import ModelServer, model_server
 from tests.cli.support import home, patina
 from tests.cli.terminal import CTRL_C, CTRL_D, Terminal, terminal
 
-from patina.cli.server_questions import has_browser
+from patina.assembly.browser import has_browser
 
 SERVER = Path(__file__).with_name("asking_server.py")
 CALL = ("mcp", "call", "--approve", "all", "asking")

@@ -1,5 +1,6 @@
 """`patina keys`: values come in by prompt or pipe, and never come out."""
 
+import base64
 import json
 import os
 import sys
@@ -7,7 +8,8 @@ import time
 
 import pytest
 from tests.cli.model_server import HELLO, model_server
-from tests.cli.support import home, patina
+from tests.cli.support import home, kept_secrets, patina, run
+from tests.cli.terminal import terminal
 
 
 def test_set_list_remove() -> None:  # A-06
@@ -16,7 +18,7 @@ def test_set_list_remove() -> None:  # A-06
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     patina("keys", "set", "github/GITHUB_TOKEN", stdin="ghp-canary")
     listed = patina("keys", "list", "--json", variables={"HF_TOKEN": "hf-canary"})
-    where = str(home() / "secrets.json")
+    where = str(home() / "data" / "secrets.enc")
     assert json.loads(listed.stdout) == [
         {"name": "github/GITHUB_TOKEN", "source": "file", "where": where, "origins": []},
         {"name": "openai", "source": "file", "where": where, "origins": []},
@@ -44,7 +46,7 @@ def test_what_is_refused(arguments: list[str], stdin: str, message: str) -> None
     done = patina("keys", *arguments, stdin=stdin)
     assert done.returncode == 2
     assert message in done.stderr
-    assert not (home() / "secrets.json").exists()
+    assert not (home() / "data/secrets.enc").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
@@ -67,13 +69,13 @@ def test_the_prompt_hides_what_is_typed() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
     os.close(terminal)
     assert b"canary" not in shown
-    assert "sk-canary-typed" in (home() / "secrets.json").read_text()
+    assert kept_secrets() == {"openai": "sk-canary-typed"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bits")
 def test_a_file_that_others_can_read_is_refused() -> None:
     patina("keys", "set", "openai", stdin="v")
-    file = home() / "secrets.json"
+    file = home() / "data" / "secrets.enc"
     file.chmod(0o644)
     done = patina("keys", "list")
     assert done.returncode == 2
@@ -218,3 +220,139 @@ def test_nothing_is_kept_or_removed_where_it_is_not_known_where_keys_may_go() ->
     (home() / "key_origins.json").unlink()
     names = [row["name"] for row in json.loads(patina("keys", "list", "--json").stdout)]
     assert names == ["lab"]
+
+
+# What the secrets are encrypted with
+
+PHRASE = {"PATINA_PASSPHRASE": "a phrase of words"}
+KEY = {"PATINA_KEY": base64.b64encode(bytes(32)).decode()}
+NEW_KEY = {"PATINA_KEY_NEW": base64.b64encode(bytes(range(32))).decode()}
+
+
+def status(**variables: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(
+        patina("keys", "status", "--json", variables=variables).stdout
+    )
+    return found
+
+
+def test_the_key_moves_and_is_replaced() -> None:  # M-24
+    assert status()["state"] == "empty"
+    patina("keys", "set", "openai", stdin="sk-canary-0123456789")
+    assert (status()["home"], status()["state"]) == ("file", "open")
+    before = (home() / "key").read_text()
+    done = patina("keys", "rotate")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "The secrets have a new key, in a key file.\n"
+    assert (home() / "key").read_text() != before
+    done = patina("keys", "protect", "passphrase", variables=PHRASE)
+    assert "nobody can bring it back" in done.stderr
+    assert not (home() / "key").exists()
+    assert status()["state"] == "locked"
+    assert patina("keys", "status").returncode == 0
+    assert status(**PHRASE)["state"] == "open"
+    done = patina("keys", "rotate", variables=PHRASE)
+    assert "No passphrase was given." in done.stderr
+    new = {"PATINA_PASSPHRASE_NEW": "other words"}
+    assert patina("keys", "rotate", variables={**PHRASE, **new}).returncode == 0
+    changed = {"PATINA_PASSPHRASE": "other words"}
+    done = patina("keys", "protect", "variable", variables={**changed, **KEY})
+    assert "They can only be opened where PATINA_KEY is set" in done.stderr
+    done = patina("keys", "rotate", variables={**KEY, **NEW_KEY})
+    assert "Set PATINA_KEY to the new key wherever Patina runs." in done.stderr
+    key = {"PATINA_KEY": NEW_KEY["PATINA_KEY_NEW"]}
+    assert patina("keys", "protect", "file", variables=key).returncode == 0
+    assert kept_secrets() == {"openai": "sk-canary-0123456789"}
+
+
+def test_the_first_key_is_the_one_of_the_environment() -> None:
+    done = patina("keys", "set", "openai", stdin="sk", variables={"PATINA_KEY": "nonsense"})
+    assert done.returncode == 2
+    assert "PATINA_KEY is no key: it is not base64 of 32 bytes." in done.stderr
+    assert "openssl rand -base64 32" in done.stderr
+    assert "nonsense" not in done.stderr
+    patina("keys", "set", "openai", stdin="sk", variables=KEY)
+    assert status(**KEY)["home"] == "variable"
+    found = status()
+    assert found["state"] == "locked"
+    assert "expected in PATINA_KEY, which is not set" in found["text"]
+
+
+@pytest.mark.parametrize(
+    ("home_of_key", "says"),
+    [
+        ("file", "A key file beside the data protects backups, synced copies and accidental reads"),
+        ("variable", "Whoever can see the environment that Patina is started in can read them"),
+        ("passphrase", "Whoever has the file can only guess at the passphrase."),
+    ],
+)
+def test_what_protects_what_is_said_in_words(home_of_key: str, says: str) -> None:
+    patina("keys", "protect", home_of_key, variables={**PHRASE, **KEY})
+    text = patina("keys", "status", variables={**PHRASE, **KEY}).stdout
+    assert says in text
+    assert "synced data folder" in text
+    assert str(home() / "data" / "secrets.enc") in text
+
+
+def test_a_file_that_cannot_be_opened_is_told_and_kept() -> None:
+    patina("keys", "set", "openai", stdin="sk-canary-0123456789")
+    file = home() / "data" / "secrets.enc"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-5])
+    done = patina("keys", "status")
+    assert done.returncode == 1
+    assert "secrets.enc is damaged." in done.stdout
+    for command in (["list"], ["rotate"], ["protect", "file"], ["set", "other"]):
+        done = patina("keys", *command, stdin="x")
+        assert (done.returncode, "secrets.enc is damaged." in done.stderr) == (2, True)
+    # Whoever needs none of them goes on, and is told.
+    done = patina("ask", "-m", "demo", "hello")
+    assert done.returncode == 0
+    assert "The kept keys cannot be used." in done.stderr
+    assert file.read_bytes() == whole[:-5]
+    file.write_bytes(whole)
+    assert kept_secrets() == {"openai": "sk-canary-0123456789"}
+
+
+def test_a_key_of_the_environment_opens_nothing() -> None:
+    """Also where others are kept whose passphrase nobody has given."""
+    patina("keys", "set", "mistral", stdin="x")
+    patina("keys", "protect", "passphrase", variables=PHRASE)
+    with model_server() as server:
+        pair = {"OPENAI_API_KEY": "sk-canary-0123456789", "OPENAI_BASE_URL": server.url}
+        command = [sys.executable, "-X", "importtime", "-m", "patina"]
+        done = run([*command, "ask", "-m", "openai/x", "hello"], variables=pair)
+        assert done.stdout == f"{HELLO}\n"
+        said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+        assert said == []
+        assert "cryptography" not in done.stderr
+        assert "keyring" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
+def test_a_passphrase_is_asked_for_at_the_terminal_unseen() -> None:
+    patina("keys", "set", "lab", stdin="sk-canary-0123456789")
+    patina("keys", "protect", "passphrase", variables=PHRASE)
+    with model_server() as server:
+        lab(server.url)
+        with terminal("ask", "-m", "lab/x", "hello") as screen:
+            screen.see("Passphrase of the secrets: ")
+            screen.type("not it\n")
+            screen.see("That is not it. Passphrase of the secrets: ")
+            screen.type("a phrase of words\n")
+            screen.see(HELLO)
+            assert "phrase of words" not in screen.shown
+        done = patina("ask", "-m", "lab/x", "hello")
+        assert done.returncode in (2, 3)
+        assert "PATINA_PASSPHRASE" in done.stderr
+
+
+def test_what_was_not_encrypted_moves() -> None:
+    home().mkdir(mode=0o700)
+    old = home() / "secrets.json"
+    old.write_text('{"version":1,"secrets":{"openai":"sk-canary-0123456789"}}')
+    old.chmod(0o600)
+    rows = json.loads(patina("keys", "list", "--json").stdout)
+    assert [row["name"] for row in rows] == ["openai"]
+    assert kept_secrets() == {"openai": "sk-canary-0123456789"}
+    assert not old.exists()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.cli.support import home, in_process
-from tests.cli.test_mcp import CANARY, DEMO, add, config, listing, odd
+from tests.cli.test_mcp import CANARY, DEMO, GIVEN, add, config, listing, odd
 
 Capture = pytest.CaptureFixture[str]
 ODD_ARGS = odd("env")[1:]
@@ -102,7 +102,7 @@ def test_an_imported_server_works_once_it_is_allowed(tmp_path: Path, capsys: Cap
     assert in_process("mcp", "trust", "mine", "--yes") == 0
     capsys.readouterr()
     assert in_process("mcp", "call", "mine", "echo", "--approve", "all") == 0
-    assert json.loads(capsys.readouterr().out)["A_TOKEN"] == CANARY
+    assert json.loads(capsys.readouterr().out)["A_TOKEN"] == GIVEN
 
 
 def test_consent_of_an_earlier_server_is_not_inherited(tmp_path: Path, capsys: Capture) -> None:

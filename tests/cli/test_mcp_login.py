@@ -166,6 +166,9 @@ def test_the_address_is_pasted_over_ssh(far: SignInServer) -> None:
         screen.type("http://127.0.0.1/something-else\n")
         screen.see("That is not it")
         screen.see(PROMPT)
+        screen.type("http://127.0.0.1:9/oauth/callback?code=c&state=of-another\n")
+        screen.see("not of this sign-in")
+        screen.see(PROMPT)
         screen.type(f"{address}\n")
         screen.see("Connected as @acoliver")
         screen.see("far: 3 tools")
@@ -247,6 +250,10 @@ def test_sign_out(far: SignInServer, browser: dict[str, str]) -> None:
     refused = patina("mcp", "tools", "far", "--refresh")
     assert refused.returncode == 4
     assert "patina mcp login far" in refused.stderr
+    for command in (("test", "far"), ("doctor", "far")):  # an answer is needed, and nobody is there
+        refused = patina("mcp", *command)
+        assert refused.returncode == 4, refused.stdout
+        assert "patina mcp login far" in refused.stdout
 
 
 def test_sign_out_and_stay_registered(far: SignInServer, browser: dict[str, str]) -> None:

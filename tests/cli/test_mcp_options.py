@@ -5,7 +5,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from tests.cli.support import home, in_process
+from tests.cli.support import home, in_process, kept_secrets, patina
 from tests.cli.test_mcp import CANARY, DEMO, PYTHON, add, config, fails, listing
 
 Capture = pytest.CaptureFixture[str]
@@ -83,9 +83,9 @@ def test_literal_secrets_in_headers_go_to_the_keys(
     assert settings("far")["headers"] == {name: reference}
     assert f"{name} is kept as secret:far/{name}." in said.err
     assert CANARY not in said.out + said.err + config()
-    assert kept in json.loads((home() / "secrets.json").read_text())["secrets"].values()
+    assert kept in kept_secrets().values()
     assert in_process("mcp", "remove", "far", "--yes") == 0
-    assert CANARY not in (home() / "secrets.json").read_text()
+    assert kept_secrets() == {}
 
 
 def test_adding_an_address_says_where_it_points_and_asks_nobody(capsys: Capture) -> None:
@@ -232,3 +232,73 @@ def test_a_server_is_one_thing(capsys: Capture) -> None:
     assert "not both" in fails(capsys, 2, "mcp", "add", "x", *url, *package)
     assert "a command" in fails(capsys, 2, "mcp", "add", "x", "y", *package)
     assert "no command after --" in fails(capsys, 2, "mcp", "add", "x", *package, "--")
+
+
+OAUTH = (
+    *("--oauth-provider", "github", "--client-id", "Iv1.0123", "--scope", "repo,read:org"),
+    *("--client-metadata-url", "https://a.example/client.json"),
+)
+
+
+def test_how_to_sign_in(capsys: Capture) -> None:
+    assert in_process("mcp", "add", *FAR, *OAUTH, "--client-secret", "env:FAR_SECRET") == 0
+    assert settings("far")["oauth"] == {
+        "provider": "github",
+        "client_id": "Iv1.0123",
+        "scope": "repo,read:org",
+        "client_metadata_url": "https://a.example/client.json",
+        "client_secret": "env:FAR_SECRET",
+    }
+    assert "Sign in with `patina mcp login far`." in capsys.readouterr().err
+    away = ("--oauth-provider", "", "--scope", "", "--client-metadata-url", "")
+    assert in_process("mcp", "edit", "far", *away) == 0
+    assert settings("far")["oauth"] == {"client_id": "Iv1.0123", "client_secret": "env:FAR_SECRET"}
+    assert in_process("mcp", "edit", "far", "--client-id", "", "--client-secret", "") == 0
+    assert "oauth" not in settings("far")
+
+
+def test_the_secret_of_a_client_is_read_and_kept() -> None:
+    given = ("--client-id", "Iv1.0123", "--client-secret", "-")
+    added = patina("mcp", "add", *FAR, *given, stdin=f"{CANARY}\n")
+    assert added.returncode == 0, added.stderr
+    assert settings("far")["oauth"]["client_secret"] == "secret:far/client_secret"
+    assert CANARY not in added.stdout + added.stderr + config()
+    assert "far/client_secret" in patina("keys", "list").stdout
+    again = patina("mcp", "edit", "far", "--client-secret", "-", stdin="another-secret-012345\n")
+    assert again.returncode == 0, again.stderr
+    assert patina("mcp", "remove", "far", "--yes").returncode == 0
+    assert "far/" not in patina("keys", "list").stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (("--client-secret", CANARY), "takes no secret"),
+        (("--client-metadata-url", "http://a.example/c.json"), "is not an address"),
+        (("--oauth-variable", "TOKEN"), "is for servers that are started here"),
+        (("--scope", "a\nb"), "has characters that it cannot have"),
+    ],
+)
+def test_wrong_ways_to_sign_in(given: tuple[str, ...], says: str, capsys: Capture) -> None:
+    said = fails(capsys, 2, "mcp", "add", *FAR, *given)
+    assert says in said
+    assert CANARY not in said
+
+
+def test_a_local_server_is_given_its_token_in_a_variable(capsys: Capture) -> None:
+    given = ("--oauth-provider", "github", "--client-id", "Iv1.0123")
+    says = fails(capsys, 2, "mcp", "add", *given, "mine", "--", *DEMO)
+    assert "Name it: --oauth-variable GITHUB_TOKEN" in says
+    assert in_process("mcp", "add", *given, "--oauth-variable", "TOKEN", "mine", "--", *DEMO) == 0
+    assert settings("mine")["oauth"]["variable"] == "TOKEN"
+    assert "Sign in with `patina mcp login mine`." in capsys.readouterr().err
+    wrong = fails(capsys, 2, "mcp", "edit", "mine", "--oauth-variable", "NOT A NAME")
+    assert "is not the name of a variable" in wrong
+
+
+def test_a_server_that_may_want_a_sign_in(capsys: Capture) -> None:
+    assert in_process("mcp", "add", *FAR) == 0
+    assert "If it wants you to sign in: `patina mcp login far`." in capsys.readouterr().err
+    keyed = ("keyed", "--url", "https://a.example/mcp", "--header", "Authorization=env:TOKEN")
+    assert in_process("mcp", "add", *keyed) == 0
+    assert "mcp login" not in capsys.readouterr().err

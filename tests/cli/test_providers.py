@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.cli.model_server import HELLO, model_server
-from tests.cli.support import home, in_process, patina
+from tests.cli.support import home, in_process, kept_secrets, patina
 from tests.cli.terminal import terminal
 from tests.cli.test_local import PORTS, is_free
 
@@ -42,8 +42,7 @@ def origins() -> dict[str, list[str]]:
 
 
 def secrets() -> dict[str, str]:
-    found: dict[str, str] = json.loads((home() / "secrets.json").read_text())["secrets"]
-    return found
+    return kept_secrets()
 
 
 # list
@@ -157,7 +156,7 @@ def test_a_key_of_the_environment_is_referred_to() -> None:
         "api_key": "env:MISTRAL_API_KEY",
     }
     assert origins() == {"env:MISTRAL_API_KEY": ["https://api.mistral.ai"]}
-    assert not (home() / "secrets.json").exists()
+    assert not (home() / "data/secrets.enc").exists()
     done = patina("providers", "add", "openai", "--key-env", "WORK_KEY", "--default-model", "m")
     assert done.stderr == "WORK_KEY is not set now.\n"
     assert file()["openai"] == {
@@ -227,7 +226,7 @@ def test_what_cannot_be_added(arguments: list[str], message: str) -> None:
     assert message in done.stderr
     assert "providers" not in done.stdout
     assert not (home() / "config.toml").exists()
-    assert not (home() / "secrets.json").exists()
+    assert not (home() / "data/secrets.enc").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")

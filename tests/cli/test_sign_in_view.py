@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patina.cli.status_line import progress_text
 from patina.model.sign_in import SignIn, SignInState
-from patina.views.sign_in import SignInView, sign_in_view, sign_in_words, time_in_words
+from patina.views.sign_in import WAITING, SignInView, sign_in_view, sign_in_words, time_in_words
 
 GITHUB = "GitHub"
 
@@ -146,3 +147,9 @@ def test_spans_of_time() -> None:
     assert [time_in_words(span) for span in (2, 0.5, 150, 180)] == [
         *("2 seconds", "0.5 seconds", "150 seconds", "3 minutes")
     ]
+
+
+def test_a_wait_that_counts_nothing_shows_no_number() -> None:
+    assert progress_text("s.t", 0, None, WAITING) == f"s.t: {WAITING}"
+    assert progress_text("s.t", 0, 5, "reading") == "s.t 0 of 5 (0%): reading"
+    assert progress_text("s.t", 3, None, "reading") == "s.t 3: reading"

@@ -16,7 +16,7 @@ from patina.assembly.rules import Rules
 from patina.config.paths import Paths
 from patina.mcp.supervisor import Supervisor
 from patina.mcp.toolset import Toolset
-from patina.model.faults import McpFault
+from patina.model.faults import ConfigFault, McpFault
 from patina.model.parts import text_of
 from patina.model.settings import Configured, PermissionSettings, ServerSettings, Settings
 from patina.permission.gate import PolicyGate
@@ -45,9 +45,11 @@ def replace(house: House, **secrets: str) -> None:
 
 
 @asynccontextmanager
-async def following(house: House, servers: dict[str, ServerSettings]) -> AsyncIterator[Supervisor]:
+async def following(
+    house: House, servers: dict[str, ServerSettings], **more: object
+) -> AsyncIterator[Supervisor]:
     paths = paths_of(house)
-    async with house.supervisor(servers) as supervisor:
+    async with house.supervisor(servers, **more) as supervisor:
         keys = Resolver(house.environ, house.keys, house.seen.append)
         follower = ConfigurationFollower(
             paths,
@@ -123,6 +125,29 @@ async def test_a_key_file_that_is_replaced_is_read_again(house: House) -> None:
         file.write_text("second-value-0002\n")
         await until(lambda: house.pid("a") != pid and supervisor.connected("a"))
         assert "second-value-0002" in await said(Toolset(supervisor), "a.spill")
+
+
+class Looking:
+    """Counts how often sign-ins were read again."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    async def look_again(self) -> None:
+        self.looks += 1
+        await anyio.lowlevel.checkpoint()
+        raise ConfigFault("The secrets cannot be read.")
+
+
+async def test_sign_ins_of_other_processes_are_read_again(house: House) -> None:
+    looking = Looking()
+    async with following(house, {}, sign_ins=looking):
+        await pause()
+        assert looking.looks == 0
+        replace(house, anything="changed-0123456789")
+        await until(lambda: looking.looks == 1)
+        replace(house, anything="changed-again-0123456789")
+        await until(lambda: looking.looks == 2)  # what went wrong once is no end
 
 
 # M-24

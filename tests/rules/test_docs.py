@@ -33,6 +33,7 @@ NAMES = {
     "package": "FIELD",
     "headers": "HEADER",
     "per_model_limits": "MODEL",
+    "per_provider_limits": "NAME",
     "args": "ARGUMENT",
 }
 

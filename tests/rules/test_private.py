@@ -16,7 +16,7 @@ from patina.mcp.server_log import ServerLog, log_path
 from patina.mcp.trust import Trust
 from patina.model.ids import new_id
 from patina.model.settings import ServerSettings
-from patina.secrets.file import FileKeys
+from patina.secrets.vault import key_file_vault
 from patina.store.journal import FileJournal
 
 pytestmark = [
@@ -49,7 +49,7 @@ async def log(paths: Paths) -> None:
 
 
 async def secret(paths: Paths) -> None:
-    FileKeys(paths.secrets_file, update_file).set("name", "value")
+    key_file_vault(paths.secrets_file, paths.key_file, update_file).set("name", "value")
 
 
 async def configuration(paths: Paths) -> None:

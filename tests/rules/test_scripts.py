@@ -48,6 +48,21 @@ def start(checkout: Path, name: str, *arguments: str) -> subprocess.CompletedPro
     )
 
 
+@pytest.fixture
+def ready(checkout: Path) -> Path:
+    """A checkout with all packages installed, whose checks all pass."""
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        (checkout / ".venv").mkdir(exist_ok=True)
+        shutil.copy(checkout / name, checkout / ".venv" / name)
+    installed = checkout / "tests/node/node_modules/installed-lock.json"
+    installed.parent.mkdir(parents=True)
+    for path in (installed, checkout / "tests/node/package-lock.json"):
+        path.write_text("{}")
+    script(checkout / ".venv/bin/python", '[ "$2" != pytest ] || echo "3 passed"')
+    script(checkout.parent / "bin/uname", "echo Linux")
+    return checkout
+
+
 @pytest.mark.parametrize("name", ["run", "test"])
 def test_no_python(checkout: Path, name: str) -> None:
     script(checkout.parent / "bin/python3.13", "exit 1")  # a shim without a Python behind it
@@ -101,29 +116,51 @@ def test_what_cannot_be_installed_is_tried_again(checkout: Path) -> None:
         assert "the packages of requirements.txt cannot be installed" in result.stderr
 
 
-def test_a_failed_check_fails_all_and_the_tests_have_the_last_word(checkout: Path) -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
-        (checkout / ".venv").mkdir(exist_ok=True)
-        shutil.copy(checkout / name, checkout / ".venv" / name)
-    installed = checkout / "tests/node/node_modules/installed-lock.json"
-    installed.parent.mkdir(parents=True)
-    for path in (installed, checkout / "tests/node/package-lock.json"):
-        path.write_text("{}")
-
-    script(checkout / ".venv/bin/python", '[ "$2" != pytest ] || echo "3 passed: $*"')
-    result = start(checkout, "test", "-k", "lock")
+def test_a_failed_check_fails_all_and_the_tests_have_the_last_word(ready: Path) -> None:
+    script(ready / ".venv/bin/python", '[ "$2" != pytest ] || echo "3 passed: $*"')
+    result = start(ready, "test", "-k", "lock")
     assert result.returncode == 0
     assert result.stdout.endswith("== failed: none\n3 passed: -m pytest --color=no -k lock\n")
 
     script(
-        checkout / ".venv/bin/python",
+        ready / ".venv/bin/python",
         '[ "$2" != pytest ] || echo "3 passed"; [[ $2 != ruff && $2 != mypy ]]',
     )
-    result = start(checkout, "test")
+    result = start(ready, "test")
     assert result.returncode == 1
     assert result.stdout.endswith("== failed: format lint types\n3 passed\n")
 
-    script(checkout / ".venv/bin/python", '[ "$2" != pytest ] || { echo "1 failed"; exit 1; }')
-    result = start(checkout, "test")
+    script(ready / ".venv/bin/python", '[ "$2" != pytest ] || { echo "1 failed"; exit 1; }')
+    result = start(ready, "test")
     assert result.returncode == 1
     assert result.stdout.endswith("== failed: tests\n1 failed\n")
+
+
+def test_a_browser_and_a_keychain_are_installed_by_root(ready: Path) -> None:
+    tools = ready.parent / "bin"
+    script(tools / "id", "echo 0")
+    script(tools / "dbus-run-session", "exit 0")
+    script(tools / "apt-get", f'echo "$*" >> {ready.parent}/asked')
+    result = start(ready, "test")
+    assert result.returncode == 0
+    assert result.stderr.startswith("patina: installing chromium gnome-keyring (once")
+    assert result.stderr.count("\n") == 1
+    update, install = (ready.parent / "asked").read_text().splitlines()
+    assert update.endswith(" update")
+    assert install.endswith(" install --no-install-recommends chromium gnome-keyring")
+
+    script(tools / "chromium", "exit 0")
+    script(tools / "gnome-keyring-daemon", "exit 0")
+    assert start(ready, "test").stderr == ""
+
+
+@pytest.mark.parametrize("kind", ["no apt", "nobody special", "no network"])
+def test_the_checks_go_on_where_nothing_can_be_installed(ready: Path, kind: str) -> None:
+    if kind != "no apt":
+        script(ready.parent / "bin/apt-get", "echo of apt; exit 100")
+    script(ready.parent / "bin/id", "echo 0" if kind == "no network" else "echo 1000")
+    result = start(ready, "test")
+    assert result.returncode == 0
+    assert result.stdout.endswith("== failed: none\n3 passed\n")
+    assert "patina: not installed: chromium gnome-keyring dbus (tests with" in result.stderr
+    assert "of apt" not in result.stdout + result.stderr

@@ -38,6 +38,8 @@ MEANT = {
 # Tests that let time pass, and why nothing else would do.
 WAITING = {
     "tests/stand_ins.py": "asks a process that starts until it answers, for a bounded time",
+    "tests/secrets/secret_service.py": "asks a service that starts until it is there, as above",
+    "tests/mcp/auth/web.py": "plays a server that drips, until the client gives up",
     "tests/mcp/servers/odd.py": "plays a server that hangs, until the test ends it",
     "tests/providers/test_http.py": "plays an endpoint that drips, until the client gives up",
     "tests/providers/chaos/proxy.py": "plays a line that is slow, by milliseconds",

@@ -108,6 +108,25 @@ def test_what_only_looks_secret_stays(text: str) -> None:
     assert known(text) is text
 
 
+def test_words_that_are_kept_as_secrets_are_masked_but_for_common_ones() -> None:
+    redactor = Redactor(["correcthorse"])  # of the environment: a word
+    assert redactor.known("a correcthorse") == "a correcthorse"
+    for secret in ("correcthorse", "Mydoglikesme", "production", "PASSWORD", "sevenseven"):
+        redactor.add_kept(secret)
+    assert redactor.known("correcthorse Mydoglikesme sevenseven") == f"{MASK} {MASK} {MASK}"
+    assert redactor.known("the password of production") == "the password of production"
+    assert redactor("in production") == f"in {MASK}"  # the log is no prose
+
+
+def test_space_around_a_secret_and_ends_of_lines_make_no_difference() -> None:
+    redactor = Redactor()
+    redactor.add_kept(" canary-0123456789\n")
+    redactor.add("first secret line\r\nsecond secret line\r\n")
+    assert redactor.known("<canary-0123456789>") == f"<{MASK}>"
+    for end in ("\n", "\r\n"):
+        assert redactor.known(f"first secret line{end}second secret line") == MASK
+
+
 def test_short_values_stay_in_texts_and_go_from_logs() -> None:
     redactor = Redactor(["s3cret!", "production"])
     assert redactor.known("s3cret! production") == "s3cret! production"

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tests.store.money.making import Now
 from tests.store.talk import Hurried, Talk, files_below
 
 from patina.model.faults import StoreFault, UsageFault
@@ -16,6 +17,7 @@ from patina.model.items import Message
 from patina.model.parts import Image
 from patina.store.backup import back_up
 from patina.store.journal import FileJournal
+from patina.store.money.lines import encode, hold_line
 from patina.store.restore import drill, restore
 from patina.store.verify import verify
 
@@ -48,9 +50,11 @@ class Home:
             image = (Image(blob, "image/png"),)
             picture = Message(id=said.id, ts=said.ts, parent=said.parent, role="user", parts=image)
             await desk.append(talk.conversation, [picture])
-        for name in ("drafts/new.json", "usage/2026-11.0a1b2c3d.jsonl", "trust.json"):
+        hold = encode(hold_line(Now().hold(), "0a1b2c3d"))
+        usage = ("usage/2026-11.0a1b2c3d.jsonl", hold)
+        for name, content in (("drafts/new.json", b"{}\n"), usage, ("trust.json", b"{}\n")):
             (self.data / name).parent.mkdir(exist_ok=True)
-            (self.data / name).write_bytes(b"{}\n")
+            (self.data / name).write_bytes(content)
         for name in ("secrets.enc", ".trust.json.lock", "trust.json.0a.tmp"):
             (self.data / name).write_bytes(b"private")
         return self

@@ -15,7 +15,7 @@ from tests.store.talk import Talk
 
 from patina.config.files import update_file
 from patina.model.faults import ConfigFault, StoreFault, UsageFault
-from patina.secrets.file import FileKeys
+from patina.secrets.vault import key_file_vault
 from patina.store.backup import back_up
 from patina.store.journal import FileJournal
 from patina.store.restore import restore
@@ -87,16 +87,16 @@ def never(content: bytes) -> bytes:
     return content + bytes(100_000)
 
 
-def test_settings_and_secrets_on_a_full_disk(disk: Mounted) -> None:
+def test_settings_and_secrets_on_a_full_disk(disk: Mounted, tmp_path: Path) -> None:
     settings = disk.folder / "config.toml"
-    keys = FileKeys(disk.folder / "secrets.json", update_file)
+    keys = key_file_vault(disk.folder / "secrets.enc", tmp_path / "key", update_file)
     update_file(settings, lambda _: b"a = 1\n")
     keys.set("openai", "first")
     ballast = disk.fill()
     with pytest.raises(ConfigFault, match=r"config\.toml cannot be written") as refused:
         update_file(settings, never)
     assert "free space" in refused.value.failure.hint
-    with pytest.raises(ConfigFault, match=r"secrets\.json cannot be written"):
+    with pytest.raises(ConfigFault, match=r"secrets\.enc cannot be written"):
         keys.set("openai", "second" * 1000)
     assert settings.read_bytes() == b"a = 1\n"
     assert keys.get("openai") == "first"

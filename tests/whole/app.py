@@ -20,6 +20,7 @@ from patina.model.questions import Answered
 from patina.model.settings import Configured, ProviderSettings, ServerSettings, Settings
 from patina.model.tree import Tree
 from patina.permission.approvals import Approvals
+from patina.ports.grants import Grants
 from patina.providers.scripted import Script, ScriptedDriver
 from patina.secrets.environment import Resolver
 
@@ -72,7 +73,12 @@ class Whole:
 
 @asynccontextmanager
 async def whole(
-    root: Path, servers: Mapping[str, ServerSettings], script: Iterable[Script], **settings: Any
+    root: Path,
+    servers: Mapping[str, ServerSettings],
+    script: Iterable[Script],
+    *,
+    grants: Grants | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Whole]:
     """Run an app whose folders are below `root`, and whose only model follows `script`."""
     driver = ScriptedDriver(script)
@@ -95,6 +101,7 @@ async def whole(
         keys=Resolver(environ, MemoryKeys(), lambda _: None),
         approvals=Approvals(every=True, start=frozenset(servers)),
         drivers={"play": driver},
+        grants=grants,
     )
     async with open_app(setup) as app:
         with app.engine.subscribe() as reader:

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from patina.assembly.app import Setup
+from patina.model.faults import ConfigFault
 from patina.model.settings import ProviderSettings, Source
 from patina.providers.brands import BRANDS
 from patina.providers.discovery import LOCAL_APPS, discover_local
@@ -48,10 +49,16 @@ async def with_local_providers(
 
 
 def _has_key(setup: Setup) -> bool:
-    """Whether there is a key of a provider that is known without configuration."""
+    """Whether there is a key of a provider that is known without configuration.
+
+    Kept keys that cannot be opened are some, too.
+    """
     endpoints = Endpoints(setup.keys)
     brands = (brand for brand in BRANDS.values() if brand.variable)
-    return any(endpoints.reference(brand.name, brand_settings(brand)) for brand in brands)
+    try:
+        return any(endpoints.reference(brand.name, brand_settings(brand)) for brand in brands)
+    except ConfigFault:
+        return True
 
 
 def _others(

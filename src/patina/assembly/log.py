@@ -20,6 +20,7 @@ if sys.platform != "win32":
 MAX_BYTES: Final = 5_000_000
 KEPT_FILES: Final = 3
 MAX_TEXT: Final = 64_000
+LONGEST_WORD: Final = 4_000
 RETRY_SECONDS: Final = 60.0
 LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -186,5 +187,9 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _clean(text: str) -> str:
-    text = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
+    if len(text) > MAX_TEXT:
+        # Between two words, where there are some: half a secret would pass the mask.
+        ends = (text.rfind(mark, MAX_TEXT - LONGEST_WORD, MAX_TEXT) for mark in (" ", "\n", '"'))
+        end = max(ends)
+        text = f"{text[: end if end > 0 else MAX_TEXT]}… ({len(text)} characters)"
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,34 +1,35 @@
-"""Changes of the configuration file take effect while an app runs."""
+"""Changes of the configuration file, and of secrets, take effect while an app runs."""
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, Self
 
 import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
+from patina.assembly.rotation import Rotation, Stamp, stamp
 from patina.assembly.rules import Rules
 from patina.config.paths import Paths
 from patina.mcp.supervisor import Supervisor
 from patina.model.events import ServerNotice
 from patina.model.faults import Fault
-from patina.model.settings import Configured
+from patina.model.settings import Configured, Settings
+from patina.ports.keys import References
 
 LOOK_EVERY: Final = 1.0
 _log = logging.getLogger(__name__)
-_Stamp = tuple[tuple[int, int, int], ...]
 
 
 class ConfigurationFollower:
     """While it is entered: gives the servers of the file to `supervisor` whenever it changed, and
     its permissions to `rules`.
 
-    Looks every `every` seconds. `load` reads the configuration anew, in a worker thread. A file
-    that is wrong changes nothing but the permissions: those are taken from it where they are
-    right, and deny every call where they are not. `notify` is told so, once until the file
-    changes again.
+    Servers whose secrets were replaced are connected anew: `keys` resolves them; without it, none
+    are followed. `changed` is given all settings whenever they were read again. Looks every `every`
+    seconds. `load` reads the configuration anew, in a worker thread. A file that is wrong changes
+    nothing but the permissions: those are taken from it where they are right, and deny every call
+    where they are not. `notify` is told so, once until the file changes again.
     """
 
     def __init__(
@@ -39,6 +40,8 @@ class ConfigurationFollower:
         notify: Callable[[ServerNotice], None],
         rules: Rules,
         *,
+        keys: References | None = None,
+        changed: Callable[[Settings], None] | None = None,
         every: float = LOOK_EVERY,
     ) -> None:
         self._files = (paths.config_toml, paths.settings_toml)
@@ -46,12 +49,15 @@ class ConfigurationFollower:
         self._supervisor = supervisor
         self._notify = notify
         self._rules = rules
+        self._keys = keys
+        self._changed = changed
+        self._secrets = (paths.secrets_file,)
         self._every = every
         self._tasks: TaskGroup
 
     async def __aenter__(self) -> Self:
         # Before anything else runs: a change from now on is a change.
-        seen = await anyio.to_thread.run_sync(_stamp, self._files)
+        seen = await anyio.to_thread.run_sync(stamp, self._files)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._follow, seen)
@@ -62,10 +68,14 @@ class ConfigurationFollower:
         # Without the error: the group would wrap it, and who waits for a fault would miss it.
         await self._tasks.__aexit__(None, None, None)
 
-    async def _follow(self, seen: _Stamp) -> None:
+    async def _follow(self, seen: Stamp) -> None:
+        keys = self._keys
+        rotation = Rotation(self._secrets, self._supervisor, keys, self._tasks) if keys else None
         while True:
+            if rotation is not None:
+                await rotation.look()
             await anyio.sleep(self._every)
-            now = await anyio.to_thread.run_sync(_stamp, self._files)
+            now = await anyio.to_thread.run_sync(stamp, self._files)
             if now != seen:
                 seen = now
                 await self._read_again()
@@ -84,17 +94,6 @@ class ConfigurationFollower:
             return
         _log.info("the configuration was read again")
         self._rules.follow(loaded.settings)
+        if self._changed is not None:
+            self._changed(loaded.settings)
         await self._supervisor.reconfigure(loaded.settings.mcp_servers)
-
-
-def _stamp(files: tuple[Path, ...]) -> _Stamp:
-    """Return what differs when one of `files` changed, without reading them."""
-    found = []
-    for path in files:
-        try:
-            status = path.stat()
-        except OSError:
-            found.append((-1, -1, -1))
-        else:
-            found.append((status.st_mtime_ns, status.st_size, status.st_ino))
-    return tuple(found)

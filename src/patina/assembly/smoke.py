@@ -22,7 +22,7 @@ from patina.model.settings import Configured, ProviderSettings, ServerSettings, 
 from patina.permission.approvals import Approvals
 from patina.providers.stand_in import MODEL, stand_in
 from patina.secrets.environment import Resolver
-from patina.secrets.file import FileKeys
+from patina.secrets.vault import key_file_vault
 
 SECONDS = 60.0
 _LAST_WORDS = "smoke conversation ended"
@@ -74,11 +74,12 @@ def _setup(paths: Paths, environ: Mapping[str, str], base_url: str) -> Setup:
         providers={"stand-in": provider},
         mcp_servers={"demo": server},
     )
+    kept = key_file_vault(paths.secrets_file, paths.key_file, update_file)
     return Setup(
         configured=Configured(settings),
         paths=paths,
         environ=environ,
-        keys=Resolver({}, FileKeys(paths.secrets_file, update_file), seen=lambda value: None),
+        keys=Resolver({}, kept, seen=lambda value: None),
         network=Network(),
         approvals=Approvals(every=True, start=frozenset({"demo"})),
     )

@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 from patina.assembly.app import App
 from patina.cli.tty import Person
 from patina.model import commands, events
-from patina.model.faults import Failure, PermissionFault
+from patina.model.faults import Failure, LimitFault, PermissionFault
 from patina.model.items import Ask, Choice, Decision, Question
 from patina.model.questions import Answered
 from patina.views.terminal_text import safe_text
@@ -168,6 +168,10 @@ def _nobody(ask: Ask) -> Failure:
         words = f"{ask.reason} Nobody is here to say whether it may.".strip()
         hint = "chat.rounds in config.toml says after how many replies it asks."
         return PermissionFault(words, hint=hint).failure
+    if ask.kind == "price":
+        words = f"{ask.reason} Nobody is here to say whether it may be."
+        hint = "To send it all the same: patina config set billing.on_unknown_price allow"
+        return LimitFault(words, hint=hint).failure
     from patina.permission.approvals import flag_for
 
     name = f"{ask.server}.{ask.tool}"

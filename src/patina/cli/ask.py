@@ -1,6 +1,7 @@
 """`patina ask`: one question, streamed to stdout."""
 
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ import click
 
 from patina.cli.context import context
 from patina.model.faults import UsageFault
+from patina.model.ids import new_id
 from patina.model.options import TurnOptions
 from patina.model.parts import well_formed
 
@@ -22,6 +24,7 @@ Examples:
   cat error.log | patina ask "What went wrong?" -m openai/gpt-5.2:high
   patina ask -c "And in Rust?" --json
   patina ask "Sort my notes" --mcp files --approve reads
+  patina ask "Write a novel." --estimate
   patina ask "/everything:args-prompt city=Zurich"
   patina ask "What does it say?" --resource everything=demo://resource/dynamic/text/1"""
 )
@@ -54,12 +57,15 @@ Examples:
 @click.option("--max-turns", type=click.IntRange(1), metavar="N", help="Most model replies.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="X", help="0 to 2.")
 @click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Longest answer.")
+@click.option("--budget", metavar="USD", help="Send nothing that could make it cost more.")
+@click.option("--estimate", is_flag=True, help="Say what it would cost; send nothing.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="S", help="Seconds.")
 @click.option("--schema", type=_FILE, metavar="FILE", help="JSON Schema the answer has to fit.")
 @click.option("--no-save", is_flag=True, help="Keep nothing of this conversation.")
 @click.pass_context
 def ask(
     ctx: click.Context,
+    /,
     prompt: tuple[str, ...],
     model: str | None,
     session: str | None,
@@ -68,19 +74,15 @@ def ask(
     system: str | None,
     files: tuple[Path, ...],
     resources: tuple[str, ...],
-    mcp: str | None,
-    no_tools: bool,
     approve: str,
     as_json: bool,
     events: bool,
     no_stream: bool,
     quiet: bool,
-    max_turns: int | None,
-    temperature: float | None,
-    max_tokens: int | None,
+    estimate: bool,
     timeout: float | None,
-    schema: Path | None,
     no_save: bool,
+    **turn: Any,  # noqa: ANN401 - the flags of a turn: `_options` says what they are
 ) -> int:
     """Ask one question; the answer streams to stdout.
 
@@ -105,19 +107,48 @@ def ask(
             fork=fork or "",
             model=model,
             system=system,
-            options=TurnOptions(
-                temperature=temperature,
-                max_tokens=max_tokens,
-                servers=_servers(mcp, no_tools=no_tools),
-                max_replies=max_turns,
-                schema=_schema(schema),
-            ),
+            options=_options(**turn),
             timeout=timeout,
         )
 
+    if estimate:
+        from patina.cli.estimating import run_estimate
+
+        return run_estimate(context(ctx), asked, approve, as_json=as_json, save=not no_save)
     style: Style = "json" if as_json else "events" if events else "text"
     run, stream, save = context(ctx), not no_stream, not no_save
     return run_question(run, asked, approve, style=style, stream=stream, quiet=quiet, save=save)
+
+
+def _options(
+    *,
+    mcp: str | None,
+    no_tools: bool,
+    max_turns: int | None,
+    temperature: float | None,
+    max_tokens: int | None,
+    budget: str | None,
+    schema: Path | None,
+) -> TurnOptions:
+    """Return what the flags of the turn say. Raises `UsageFault`."""
+    return TurnOptions(
+        temperature=temperature,
+        max_tokens=max_tokens,
+        servers=_servers(mcp, no_tools=no_tools),
+        max_replies=max_turns,
+        budget=(amount := _amount(budget)),
+        run="" if amount is None else new_id(),
+        schema=_schema(schema),
+    )
+
+
+def _amount(budget: str | None) -> Decimal | None:
+    """Return what `--budget` says, in USD. Raises `UsageFault`."""
+    if budget is None:
+        return None
+    from patina.cli.limits import amount_of
+
+    return amount_of(budget)
 
 
 def _schema(path: Path | None) -> dict[str, Any] | None:

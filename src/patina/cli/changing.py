@@ -8,10 +8,12 @@ import anyio
 
 from patina.cli.context import Context
 from patina.cli.output import print_json
+from patina.cli.secret_values import mask_of
 from patina.engine.clock import SystemClock, later
 from patina.model.faults import UsageFault
 from patina.model.ids import new_id
 from patina.model.items import Meta
+from patina.model.masking import masked
 from patina.model.tree import Tree
 from patina.store.journal import FileJournal
 from patina.views.terminal_text import safe_line
@@ -52,7 +54,12 @@ def with_journal(run: Context, body: Callable[[FileJournal], Awaitable[T]]) -> T
 
 
 def change(run: Context, names: Sequence[str], what: str, *, as_json: bool, **facts: Any) -> None:  # noqa: ANN401 - as in `Meta`
-    """Write the same facts about several conversations; `what` says that on stderr."""
+    """Write the same facts about several conversations; `what` says that on stderr.
+
+    Secrets in them are masked, and in `what`.
+    """
+    mask = mask_of(run)
+    facts, what = masked(facts, mask), mask(what)
 
     async def body(journal: FileJournal) -> list[str]:
         conversations = await found(journal, names)

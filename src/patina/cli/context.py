@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from patina.cli.passphrase import ask_passphrase
 from patina.config.environment import Environment, process_environment, read_environment
 from patina.config.paths import Paths, find_paths
 from patina.model.settings import Configured
+from patina.ports.grants import Grants
 from patina.ports.keys import Keys, Origins
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from patina.config.network import Network
     from patina.secrets.environment import Resolver
     from patina.secrets.redact import Redactor
+    from patina.secrets.vault import Vault
 
 
 class Context:
@@ -59,12 +62,36 @@ class Context:
     @cached_property
     def resolver(self) -> "Resolver":
         """The same secrets, also by reference."""
-        from patina.config.files import update_file
         from patina.secrets.environment import Resolver
-        from patina.secrets.file import FileKeys
 
-        kept = FileKeys(self.paths.secrets_file, update_file)
-        return Resolver(self.environment, kept, self.redactor.add)
+        return Resolver(self.environment, self.vault, self.redactor.add_kept)
+
+    @cached_property
+    def vault(self) -> "Vault":
+        """The kept secrets."""
+        from patina.config.files import update_file
+        from patina.secrets.homes import KeyHomes
+        from patina.secrets.key_file import KeyFile
+        from patina.secrets.keychain import Keychain
+        from patina.secrets.vault import Places, Vault
+
+        paths, environ = self.paths, process_environment()
+        homes = KeyHomes(
+            KeyFile(paths.key_file, update_file),
+            environ,
+            keychain=Keychain(environ),
+            ask=ask_passphrase,
+        )
+        places = Places(paths.secrets_file, paths.legacy_secrets_file, paths.names_file)
+        return Vault(places, homes, update_file, self.redactor.add_kept)
+
+    @cached_property
+    def grants(self) -> Grants:
+        """What sign-ins have left behind, for all processes."""
+        from patina.config.files import try_lock
+        from patina.secrets.grants import VaultGrants
+
+        return VaultGrants(self.vault, self.paths.state / "locks", try_lock)
 
     @cached_property
     def origins(self) -> Origins:
@@ -82,6 +109,28 @@ class Context:
 
         environ = process_environment()
         return Redactor(value for name, value in environ.items() if names_secret(name))
+
+    def unlock(self) -> None:
+        """Ask for the passphrase now, where one is needed; nobody is asked later.
+
+        While an app runs, the keyboard is not free, and Ctrl+C means something else. What cannot
+        be opened is told by whatever needs it.
+        """
+        from contextlib import suppress
+
+        from patina.model.faults import ConfigFault
+        from patina.secrets.homes import ask_nobody
+
+        with suppress(ConfigFault):
+            if self.vault.home() == "passphrase" and self._needs_kept():
+                self.vault.unlock()
+        self.vault.homes.ask = ask_nobody
+
+    def _needs_kept(self) -> bool:
+        """Whether the settings refer to kept secrets, or sign-ins were kept."""
+        import msgspec
+
+        return b"secret:" in msgspec.json.encode(self.load().settings) or bool(self.vault.records())
 
     def load(self, flags: "Flags | None" = None) -> Configured:
         """Return the settings, and start the log at their level.

@@ -22,6 +22,7 @@ from patina.mcp import environment
 from patina.mcp.look import shown_url
 from patina.model.faults import EXIT_ERROR, EXIT_OK, Fault, PermissionFault, ProviderFault
 from patina.providers.brands import DEMO
+from patina.secrets.protection import State, protection_of
 from patina.views.terminal_text import safe_text
 
 REACH_SECONDS: Final = 5.0
@@ -58,8 +59,10 @@ def doctor(ctx: click.Context, as_json: bool) -> int:
     findings = [Finding("patina", "ok", f"{__version__}, Python {sys.version.split()[0]}")]
     findings += [folder_finding(name, getattr(run.paths, name)) for name in _FOLDERS]
     findings.append(_disk(run.paths.data))
+    findings.append(_secrets(run))
     configuration = _settings(run)
     findings += configuration
+    findings += _money(run, configuration)
     if not any(finding.status == "error" for finding in configuration):
         # In memory: what does not work of the folders must not hide what else does not.
         findings += run_app(setup_of(run, save=False), _running, discover=not run.offline)
@@ -120,6 +123,17 @@ def _disk(data: Path) -> Finding:
     return Finding("disk", "ok", text)
 
 
+def _secrets(run: Context) -> Finding:
+    """Say what protects the kept secrets."""
+    found = protection_of(run.vault)
+    statuses: dict[State, Status] = {"locked": "warning", "broken": "error"}
+    status = statuses.get(found.state, "ok")
+    if status == "ok" and run.paths.legacy_secrets_file.exists():
+        text = f"{run.paths.legacy_secrets_file} has keys that are not encrypted."
+        return Finding("secrets", "warning", text, "The next use of a key moves them: `keys list`.")
+    return Finding("secrets", status, found.text, found.hint)
+
+
 def _settings(run: Context) -> list[Finding]:
     try:
         configured = run.load()
@@ -132,6 +146,33 @@ def _settings(run: Context) -> list[Finding]:
     return [
         Finding("configuration", "ok", text),
         *(Finding("configuration", "warning", warning) for warning in warnings),
+    ]
+
+
+def _money(run: Context, configuration: list[Finding]) -> list[Finding]:
+    """Say whether the record of spending can be read, and how far limits are used."""
+    from patina.billing.days import local_day, month_of
+    from patina.cli.limits import EACH, limits_of
+    from patina.cli.spent import spent_in, standings
+    from patina.store.money.ledger import utc_now
+    from patina.views.money import limit_view, totals
+
+    if any(finding.status == "error" for finding in configuration):
+        return []
+    billing, day = run.load().settings.billing, local_day(utc_now())
+    limits = limits_of(billing)
+    try:
+        spent = anyio.run(spent_in, run, month_of(day))
+        counted = [limit for limit in limits if limit.kind not in EACH]
+        found = anyio.run(standings, run, counted, day)
+    except Fault as fault:
+        return [_failed("spending", fault)]
+    hint = "" if limits else "No limit is set: `patina limits set daily 5` sets one."
+    (text,) = totals([("this month", spent)])
+    views = [limit_view(one, billing.warn_at) for one in found]
+    return [
+        Finding("spending", "ok", text, hint),
+        *(Finding("limit", "ok" if view.state == "ok" else "warning", view.text) for view in views),
     ]
 
 

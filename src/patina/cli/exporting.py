@@ -8,6 +8,7 @@ import anyio.to_thread
 from msgspec import Struct
 
 from patina.model.faults import StoreFault, UsageFault
+from patina.model.masking import Mask, masked, unmasked
 from patina.model.parts import File, Image
 from patina.model.tree import Tree
 from patina.store.exporting import media
@@ -31,16 +32,25 @@ class Rendered(Struct, frozen=True):
 
 
 async def render(
-    journal: FileJournal, layout: Layout, kind: ExportFormat, conversation: str, *, thinking: bool
+    journal: FileJournal,
+    layout: Layout,
+    kind: ExportFormat,
+    conversation: str,
+    *,
+    thinking: bool,
+    mask: Mask = unmasked,
 ) -> Rendered:
-    """Return a conversation in the format `kind`. Raises `UsageFault` and `StoreFault`."""
+    """Return a conversation in the format `kind`. Raises `UsageFault` and `StoreFault`.
+
+    Secrets pass through `mask`, but for JSONL: that is the transcript as it was written.
+    """
     if kind == "jsonl":
         return await _verbatim(journal, layout, conversation)
     from patina.engine.large import whole_items
 
     transcript = await journal.read(conversation)
     tree = Tree(await whole_items(transcript.items, journal))
-    of = document(tree, conversation, transcript.damaged, thinking=thinking)
+    of = masked(document(tree, conversation, transcript.damaged, thinking=thinking), mask)
     remarks = _damage(transcript.damaged)
     if kind == "json":
         from patina.store.exporting import json

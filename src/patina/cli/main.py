@@ -22,6 +22,8 @@ COMMANDS = {
         "Say what tools may do unasked.",
         "Models and tools",
     ),
+    "usage": ("patina.cli.usage", "usage", "Show what was spent, and on what.", "Money"),
+    "limits": ("patina.cli.limits", "limits", "Say how much may be spent.", "Money"),
     "config": ("patina.cli.config", "config", "Show and change settings.", "Setup"),
     "keys": ("patina.cli.keys", "keys", "Keep API keys and other secrets.", "Setup"),
     "doctor": ("patina.cli.doctor", "doctor", "Say what works and what is missing.", "Setup"),

@@ -13,6 +13,7 @@ from patina.cli.mcp_change import configured_server
 from patina.cli.output import print_json
 from patina.cli.signals import Signals
 from patina.cli.signed_in import sign_ins_of
+from patina.cli.status_line import StatusLine
 from patina.model.faults import (
     EXIT_OK,
     McpFault,
@@ -67,9 +68,15 @@ def login(
     asked = replace(settings, oauth=replace(settings.oauth, **wanted)) if wanted else settings
 
     async def body(app: "App") -> int:
+        line = StatusLine()
         ready = no_need(server, settings)
-        if not ready and not wanted and await _is_open(app, server, settings):
-            ready = f"{server} lets you in without a sign-in."
+        if not ready and not wanted:
+            line.show(f"Asking {server} whether it wants a sign-in...")
+            try:
+                if await _is_open(app, server, settings):
+                    ready = f"{server} lets you in without a sign-in."
+            finally:
+                line.clear()
         if ready:
             signed_in = SignIn(server=server)
             click.echo(safe_text(ready), err=True)
@@ -138,6 +145,7 @@ async def _signed_in(
     )
     ended: list[int] = []
     found: list[SignIn] = []
+    visitor.wait(f"Finding out where to sign in to {name}...")
     with anyio.CancelScope() as scope:
 
         def leave(number: int) -> bool:
@@ -147,6 +155,7 @@ async def _signed_in(
 
         with signals.handled_by(leave):
             found.append(await sign_in(app, server, settings, visitor, _tell))
+    visitor.settle()
     if not found:
         _tell("\nNobody signed in: it was cancelled.")
         return 128 + ended[0]

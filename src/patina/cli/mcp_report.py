@@ -11,6 +11,7 @@ from patina.assembly.app import App
 from patina.cli.signed_in import signed_in
 from patina.engine.estimate import text_tokens
 from patina.mcp import environment
+from patina.mcp.auth.failing import SIGN_IN
 from patina.mcp.connection import INSTALL_WAIT
 from patina.mcp.definitions import Definition
 from patina.mcp.diagnosis import may_install
@@ -76,6 +77,12 @@ class Inspection(Struct, frozen=True, kw_only=True):
     def consent_missing(self) -> bool:
         """Whether all that it lacks is a person's consent to its start."""
         return self.diagnosis is not None and self.diagnosis.kind == "not_allowed"
+
+    @property
+    def sign_in_missing(self) -> bool:
+        """Whether all that it lacks, for what is known, is that a person signs in."""
+        failure = self.report.failure if self.report is not None else None
+        return failure is not None and failure.code == SIGN_IN
 
 
 async def inspect(app: App, server: str, *, deep: bool) -> Inspection:

@@ -26,7 +26,7 @@ _AT_ONCE = 3
 def test(ctx: click.Context, server: str, approve: str, as_json: bool) -> int:
     r"""Connect SERVER now and say in short how it went.
 
-    Exit code 1 and what is wrong, if it does not work.
+    Exit code 1 and what is wrong, if it does not work; 4 if somebody has to sign in first.
 
     \b
     Examples:
@@ -50,6 +50,8 @@ def test(ctx: click.Context, server: str, approve: str, as_json: bool) -> int:
         else:
             for line in brief(found):
                 click.echo(safe_text(run.redactor(line)))
+        if found.sign_in_missing:
+            return EXIT_PERMISSION
         return EXIT_OK if found.works else EXIT_ERROR
 
     return run_app(setup_of(run, approve, save=False), body, discover=False)
@@ -64,8 +66,8 @@ def doctor(ctx: click.Context, server: str | None, approve: str, as_json: bool) 
     r"""Say everything about SERVER: how it is reached, how its start goes, what models are sent.
 
     Without SERVER all enabled ones are connected, and told of in brief. One that was never
-    allowed to start is not started: exit code 4 if it is SERVER. Exit code 1 says that something
-    does not work.
+    allowed to start is not started: exit code 4 if it is SERVER, or if that wants you to sign in.
+    Exit code 1 says that something does not work.
 
     \b
     Examples:
@@ -105,7 +107,7 @@ def doctor(ctx: click.Context, server: str | None, approve: str, as_json: bool) 
                     click.echo(safe_text(run.redactor(line)))
             if not names:
                 click.echo("No MCP servers are enabled.", err=True)
-        if deep and found[names[0]].consent_missing:
+        if deep and (found[names[0]].consent_missing or found[names[0]].sign_in_missing):
             return EXIT_PERMISSION
         return EXIT_OK if all(one.works or one.skipped for one in found.values()) else EXIT_ERROR
 

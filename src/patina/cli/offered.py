@@ -42,7 +42,7 @@ class OfferedServers:
         """
         trust = self._app.supervisor.trust
         waiting: list[str] = []
-        for server in self._app.supervisor.waiting(self._named):
+        for server in self._app.supervisor.roster.waiting(self._named):
             if not trust.describe(server).binary:
                 continue  # consent is to a program, and there is none; it is told as left out
             if server not in self._told:
@@ -92,4 +92,7 @@ class OfferedServers:
                 continue
             if supervisor.definitions(server) is None:
                 waiting = f"it is not ready yet ({status.text or status.state})."
-                self._leave_out(server, status.text if status.state == "error" else waiting)
+                why = status.text if status.state == "error" else waiting
+                if status.wants_sign_in:
+                    why = f"{why} Run `patina mcp login {server}`."
+                self._leave_out(server, why)

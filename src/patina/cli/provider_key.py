@@ -141,7 +141,7 @@ def _from_variable(run: Context, variable: str) -> Key:
 
 def _asked(name: str, title: str, place: str) -> Key:
     from patina.cli.keys import read_secret
-    from patina.secrets.file import check_name
+    from patina.secrets.names import check_name
 
     check_name(name)
     try:

@@ -57,8 +57,8 @@ def try_(ctx: click.Context, model: str, as_json: bool) -> int:
 async def _tried(app: "App", name: str) -> dict[str, Any]:
     """Ask a model for a word, and return what came. Raises `Fault` where it cannot be asked."""
     from contextlib import aclosing
-    from typing import cast
 
+    from patina.engine.paying import Cause, paid, wanted_of
     from patina.model.chat import ChatMessage, ChatRequest, Failed, Finished, Retrying, TextDelta
     from patina.model.parts import Text
 
@@ -72,21 +72,21 @@ async def _tried(app: "App", name: str) -> dict[str, Any]:
         effort=ref.effort,
         timeout=app.setup.configured.settings.chat.timeout,
     )
-    hold = await app.meter.hold("", ref, request)
+    wanted = wanted_of(request, ref, Cause(purpose="chat"))
     end: Finished | Failed | None = None
     text, first = "", None
     began = app.clock.monotonic()
-    try:
-        async with aclosing(cast("Any", driver.stream(request))) as stream:
-            async for event in stream:
-                if isinstance(event, Finished | Failed):
-                    end = event
-                elif not isinstance(event, Retrying) and first is None:
-                    first = round((app.clock.monotonic() - began) * 1000)
-                if isinstance(event, TextDelta):
-                    text += event.text
-    finally:
-        cost = await app.meter.settle(hold, ref, end.usage if end is not None else None)
+    async with (
+        paid(app.services, wanted) as payment,
+        aclosing(payment.stream(driver, request)) as stream,
+    ):
+        async for event in stream:
+            if isinstance(event, Finished | Failed):
+                end = event
+            elif not isinstance(event, Retrying) and first is None:
+                first = round((app.clock.monotonic() - began) * 1000)
+            if isinstance(event, TextDelta):
+                text += event.text
     if not isinstance(end, Finished):
         assert end is not None  # a stream ends in one of both
         raise ProviderFault.of(end.failure)
@@ -97,7 +97,7 @@ async def _tried(app: "App", name: str) -> dict[str, Any]:
         "text": text,
         "stop_reason": end.reason,
         "usage": _plain(end.usage),
-        "cost": _plain(cost),
+        "cost": _plain(payment.cost),
         "time_to_first_token_ms": first,
         "duration_ms": round((app.clock.monotonic() - began) * 1000),
     }

@@ -16,7 +16,7 @@ from patina.cli.progress import ProgressLine
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def reindex(ctx: click.Context, as_json: bool) -> None:
-    r"""Build the index of all conversations anew. It is made from the transcripts alone.
+    r"""Build the index of all conversations, and that of what they cost, anew from their files.
 
     Nothing needs this in daily use: the index follows by itself what is written, and mends itself.
 
@@ -47,4 +47,12 @@ async def _rebuilt(run: Context) -> dict[str, Any]:
     with ProgressLine("Reading transcripts") as line:
         async with open_library(run.paths, servers) as library:
             await library.rebuild(report)
+        await _rebuild_ledger(run)
     return {"bytes": last.done, "duration_ms": int((time.monotonic() - since) * 1000)}
+
+
+async def _rebuild_ledger(run: Context) -> None:
+    from patina.store.money.ledger import FileLedger
+
+    async with FileLedger(run.paths.data, run.paths.state) as ledger:
+        await ledger.rebuild()

@@ -1,5 +1,6 @@
 """The object that `ask --json` prints: a fold of the events of one turn."""
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ from patina.model import events
 from patina.model.faults import Failure
 from patina.model.items import Message
 from patina.model.parts import Part, Text, Thinking, ToolCall, text_of
-from patina.model.usage import Usage
+from patina.model.usage import Cost, Usage
 
 
 class AskResult:
@@ -24,6 +25,7 @@ class AskResult:
         self.summary = ""  # of the older messages, where one was written
         self.retriable = ""  # the tool whose call failed of something that may pass
         self._usage = Usage()
+        self._costs: list[Cost | None] = []  # of the answers, in their order
         self._message: Message | None = None
         self._first_token_ms: int | None = None
         self._calls: dict[tuple[str, str], dict[str, Any]] = {}
@@ -35,12 +37,15 @@ class AskResult:
         elif isinstance(event, events.MessageAdded):
             if event.item.role == "assistant":
                 self._message = event.item
+                self._costs.append(event.item.cost)
                 if self._first_token_ms is None:
                     self._first_token_ms = event.item.first_token_ms
         elif isinstance(event, events.NoteAdded):
             if event.item.covers is not None:
                 self.summary = event.item.text
         elif isinstance(event, events.PermissionDecided):
+            if not event.item.call_id:
+                return  # of the whole turn
             self._call(event.item.message, event.item.call_id)["decision"] = event.item.choice
         elif isinstance(event, events.ToolStarted):
             call = self._call(event.item.message, event.item.call_id)
@@ -62,6 +67,23 @@ class AskResult:
     def text(self) -> str:
         """The words of the model's last message."""
         return text_of(self._message.parts) if self._message else ""
+
+    @property
+    def answered(self) -> bool:
+        """Whether a model said anything."""
+        return bool(self._costs)
+
+    @property
+    def cost(self) -> Cost | None:
+        """What all answers cost together; None where that of any is not known."""
+        known = [cost for cost in self._costs if cost is not None]
+        if not known or len(known) < len(self._costs):
+            return None
+        return Cost(
+            amount=sum((cost.amount for cost in known), Decimal(0)),
+            source=", ".join(dict.fromkeys(cost.source for cost in known)),
+            estimated=any(cost.estimated for cost in known),
+        )
 
     def _call(self, message: str, call_id: str) -> dict[str, Any]:
         empty = {"id": call_id, "server": "", "tool": "", "arguments": {}, "status": "interrupted"}
@@ -95,12 +117,25 @@ class AskResult:
             "model": self.model,
             "stop_reason": self.stop_reason,
             "usage": msgspec.to_builtins(self._usage),
-            "cost": None,
+            "cost": cost_json(self.cost),
             "tool_calls": list(self._calls.values()),
             "duration_ms": duration_ms,
             "time_to_first_token_ms": self._first_token_ms,
             "error": error and {"kind": error.kind, "message": error.message, "hint": error.hint},
         }
+
+
+def cost_json(cost: Cost | None) -> dict[str, Any] | None:
+    """Return a cost as the contract has it; None is unknown, never zero."""
+    if cost is None:
+        return None
+    amount = f"{cost.amount:f}"
+    return {
+        "amount": amount.rstrip("0").rstrip(".") if "." in amount else amount,
+        "currency": cost.currency,
+        "source": cost.source,
+        "estimated": cost.estimated,
+    }
 
 
 def _open(part: Part) -> Part:

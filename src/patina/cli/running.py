@@ -17,6 +17,7 @@ from patina.cli.context import Context
 from patina.cli.errors import show_failure
 from patina.cli.prompt import Prompt
 from patina.cli.result import AskResult
+from patina.cli.secret_values import learn_secrets
 from patina.cli.signals import Signals
 from patina.cli.sinks import EventsSink, JsonSink, Sink, TextSink
 from patina.cli.space import warn_of_space
@@ -32,7 +33,9 @@ def setup_of(run: Context, approve: str = "ask", *, save: bool = True) -> Setup:
     """Return what an app of this command is built from. Raises `Fault`s of flags and settings."""
     approvals = parse_approvals(approve)
     configured = run.load()
+    learn_secrets(run, configured)
     _check_names(approvals, configured.settings.mcp_servers)
+    run.unlock()
     if save:
         warn_of_space(run.paths.data)
     return Setup(
@@ -45,6 +48,8 @@ def setup_of(run: Context, approve: str = "ask", *, save: bool = True) -> Setup:
         offline=run.offline,
         save=save,
         reload=run.reload,
+        mask=run.redactor.known,
+        grants=run.grants,
     )
 
 

@@ -1,21 +1,21 @@
 """What servers ask, put to the person at the terminal: forms, pages, prompts for a model."""
 
-import sys
 from collections.abc import Mapping
 from typing import Final
 
 import anyio
 import anyio.to_thread
 
+from patina.assembly.browser import open_page
 from patina.cli.forms import choose, fill_in, say
 from patina.cli.sampling_edit import edited
 from patina.cli.tty import Person
 from patina.model.faults import Fault
+from patina.model.pages import page_of
 from patina.model.parts import CallResult, Part, Spoken, Text, ToolCall
 from patina.model.questions import Action, Answered, Asked, Sampling
 from patina.views.terminal_text import safe_line
 
-OPEN_SECONDS: Final = 10.0  # that a browser has to start
 _ANSWERS: Final[dict[str, Action]] = {"yes": "accept", "no": "decline"}
 
 
@@ -69,19 +69,14 @@ class ServerQuestions:
         chosen = await choose(
             self._person, "Open it in a browser? [Y] Yes   [D] Decline   [C] Cancel", keys
         )
-        if chosen == "yes" and not await self._opened(asked.url):
-            say(f"Open this page yourself: {asked.url}\n")
+        if chosen == "yes":
+            # Checked before it was shown, by `engine.refusing`; this is what makes it a page.
+            page = page_of(asked.url)
+            if not await anyio.to_thread.run_sync(
+                open_page, page, self._environ, abandon_on_cancel=True
+            ):
+                say(f"Open this page yourself: {page.url}\n")
         return Answered(action=_ANSWERS.get(chosen, "cancel"))
-
-    async def _opened(self, url: str) -> bool:
-        """Open a page that the person agreed to; whether a browser of this machine took it."""
-        if not has_browser(self._environ):
-            return False
-        import webbrowser
-
-        with anyio.move_on_after(OPEN_SECONDS):
-            return await anyio.to_thread.run_sync(webbrowser.open, url, abandon_on_cancel=True)
-        return True  # it is still starting
 
     async def _consent(self, prompt: Sampling) -> Answered:
         changed = prompt
@@ -97,20 +92,6 @@ class ServerQuestions:
                 changed = await anyio.to_thread.run_sync(edited, changed, self._environ)
             except Fault as fault:
                 say(f"{fault} {fault.failure.hint}\n")
-
-
-def has_browser(environ: Mapping[str, str]) -> bool:
-    """Whether a browser can show a page to the person at the terminal.
-
-    Over SSH it would open on another machine, unless `BROWSER` names what brings it here.
-    """
-    if environ.get("BROWSER"):
-        return True
-    if environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"):
-        return False
-    return sys.platform in ("darwin", "win32") or bool(
-        environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")
-    )
 
 
 def _shown(prompt: Sampling) -> str:

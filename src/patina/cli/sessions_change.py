@@ -4,6 +4,7 @@ import click
 
 from patina.cli import changing
 from patina.cli.context import context
+from patina.cli.secret_values import mask_of
 from patina.model.faults import UsageFault
 from patina.store.journal import FileJournal
 
@@ -48,7 +49,8 @@ def tag(
       patina sessions tag 01a1ffe8 art metal
       patina sessions tag 01a1ffe8 --remove metal
     """
-    wanted = [_name("tag", each) for each in tags]
+    mask = mask_of(context(ctx))
+    wanted = [_name("tag", mask(each)) for each in tags]
     unwanted = {_name("tag", each) for each in removed}
     if not wanted and not unwanted:
         raise UsageFault("No tag was named.", hint="Name some, or --remove TAG.")

@@ -21,6 +21,7 @@ from patina.cli.exporting import (
     render,
     write,
 )
+from patina.cli.secret_values import mask_of
 from patina.model.faults import EXIT_ERROR, EXIT_OK, Fault, UsageFault
 from patina.store.importing.formats import FORMATS, Format
 from patina.store.importing.report import Report
@@ -83,7 +84,8 @@ def export(
     async def body(journal: FileJournal) -> int:
         found = await _chosen(journal, ids)
         layout = Layout(run.paths.data, run.paths.state)
-        rendering = partial(render, journal, layout, kind, thinking=not no_thinking)
+        mask = await anyio.to_thread.run_sync(mask_of, run)
+        rendering = partial(render, journal, layout, kind, thinking=not no_thinking, mask=mask)
         if output is None and (everything or len(found) > 1):
             raise UsageFault("Several conversations need a folder.", hint="Give one with -o.")
         if output is None:
@@ -134,8 +136,11 @@ def import_(
         from patina.store.importing.run import Import
         from patina.store.memory import MemoryJournal
 
+        mask = await anyio.to_thread.run_sync(mask_of, run)
+
         async def shrink(parts: tuple[Any, ...], most: int) -> tuple[Any, ...]:
-            return await put_away(parts, MemoryJournal() if dry_run else journal, most)
+            kept = MemoryJournal() if dry_run else journal
+            return await put_away(parts, kept, most, mask)
 
         with _progress("Importing", "B") as told:
             importing = Import(

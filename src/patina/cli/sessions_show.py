@@ -9,14 +9,17 @@ from msgspec import Struct
 
 from patina.cli.context import Context, context
 from patina.cli.output import print_json, print_long, use_color
+from patina.cli.spent import spent_json, spent_on
 from patina.config.environment import process_environment
 from patina.engine.large import whole_items
 from patina.model.faults import UsageFault
 from patina.model.items import Leaf
+from patina.model.money import Sum
 from patina.model.tree import Tree
 from patina.ports.journal import Journal, Transcript
 from patina.store.journal import FileJournal
 from patina.views.conversation import Row, rows
+from patina.views.money import cost_text, sum_text
 from patina.views.terminal_text import safe_text
 
 # What a person gets who did not say how much, and what stands around a message they look for.
@@ -43,13 +46,17 @@ class _Asked(Struct, frozen=True):
 
 
 class _Shown(Struct, frozen=True):
-    """What there is to show. `more`: whether there are earlier or later rows."""
+    """What there is to show. `more`: whether there are earlier or later rows.
+
+    `spent` is what all its requests cost, None where nothing is written down of them.
+    """
 
     conversation: str
     title: str
     rows: list[Row]
     damaged: int
     more: bool = False
+    spent: Sum | None = None
 
 
 @click.command()
@@ -89,7 +96,8 @@ def show(
     shown = anyio.run(_shown, context(ctx), asked)
     if as_json:
         head = {"session_id": shown.conversation, "title": shown.title, "damaged": shown.damaged}
-        print_json({**head, "messages": shown.rows})
+        spent = None if shown.spent is None else spent_json(shown.spent)
+        print_json({**head, "cost": spent, "messages": shown.rows})
         return
     bold = use_color(process_environment(), sys.stdout)
     pieces = [
@@ -100,6 +108,8 @@ def show(
         print_long("\n".join(pieces), pager=paged)
     if shown.more and paged:
         click.echo("This is a part: --last N shows more, --no-pager all.", err=True)
+    if shown.spent is not None and paged:
+        click.echo(f"It cost {sum_text(shown.spent)} in all.", err=True)
     if shown.damaged:
         lines = (
             "1 damaged line was" if shown.damaged == 1 else f"{shown.damaged} damaged lines were"
@@ -125,7 +135,8 @@ async def _shown(run: Context, asked: _Asked) -> _Shown:
     elif asked.at is not None:
         around = _around(found, asked.at)
         found, more = around, len(around) < len(found)
-    return _Shown(conversation, _title(tree), found, transcript.damaged, more)
+    spent = await spent_on(run, conversation)
+    return _Shown(conversation, _title(tree), found, transcript.damaged, more, spent)
 
 
 async def _read(journal: Journal, conversation: str, messages: int | None) -> Transcript:
@@ -198,8 +209,9 @@ def _text(row: Row, *, bold: bool, found: bool) -> str:
     name = {"question": f"{name} asks", "task": f"task of {name}"}.get(row.kind, name)
     state = "" if row.kind in ("user", "assistant") else f" · {row.state}"
     cut = " · partial" if row.partial else ""
+    cost = f" · {cost_text(row.cost)}" if row.cost is not None and row.cost.amount else ""
     mark = "▶ " if found else ""
-    head = safe_text(f"── {mark}{name}{state}{cut} · {row.ts} · {row.item_id}")
+    head = safe_text(f"── {mark}{name}{state}{cut}{cost} · {row.ts} · {row.item_id}")
     return f"{_BOLD}{head}{_PLAIN}\n{_body(row)}" if bold else f"{head}\n{_body(row)}"
 
 

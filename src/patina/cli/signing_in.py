@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from patina.assembly.app import App
 from patina.cli.signed_in import sign_ins_of
+from patina.cli.status_line import StatusLine
 from patina.cli.tty import Person
 from patina.mcp.auth.failing import SIGN_IN
 from patina.model.events import SignInChanged
@@ -50,12 +51,23 @@ class TerminalVisitor:
         self._browser = browser
         self._piped = piped
         self._opened = False
+        self._brought = False
+        self._line = StatusLine()
         self._shown = anyio.Event()
         self._unread = b""  # of what came by a pipe
         self.nobody = anyio.Event()
 
+    def wait(self, text: str) -> None:
+        """Show what is waited for until there is a page, if that takes a while."""
+        self._line.show(text)
+
+    def settle(self) -> None:
+        """Show it no more."""
+        self._line.clear()
+
     async def visit(self, page: Page) -> bool:
         """As `Visitor.visit`. A person started this: they are shown where it goes, not asked."""
+        self.settle()
         scope = " ".join(parse_qs(urlsplit(page.url).query).get("scope", ()))
         _say(f"{self._name} has you sign in at {page.host}.")
         if scope:
@@ -77,8 +89,11 @@ class TerminalVisitor:
         """As `Visitor.pasted`. Before the page is shown, nothing can be."""
         await self._shown.wait()
         if not self._opened:
-            while line := await self._line():
+            if self._brought:
+                _say("That address is not of this sign-in. Copy the one that this page ended at.")
+            while line := await self._answer_line():
                 if _is_answer(line):
+                    self._brought = True
                     return line
                 _say("That is not it: the address begins with http://127.0.0.1 and has a code.")
             if self._browser and not Person().present:
@@ -86,7 +101,7 @@ class TerminalVisitor:
         await anyio.sleep_forever()
         raise AssertionError  # no sleep ends by itself
 
-    async def _line(self) -> str:
+    async def _answer_line(self) -> str:
         """Return a line that somebody brings, "" where nobody will."""
         if self._piped and sys.stdin is not None and not sys.stdin.isatty():
             return await self._piped_line()
@@ -148,6 +163,7 @@ async def sign_in(
                     continue
                 if event.sign_in.url and event.busy and event.text != shown:
                     shown = event.text
+                    visitor.settle()
                     told(shown)
     if not ended:
         raise PermissionFault(

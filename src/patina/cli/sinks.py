@@ -11,7 +11,7 @@ from patina.model import events
 from patina.model.items import Message, Note
 from patina.model.parts import text_of
 from patina.views.terminal_text import safe_text
-from patina.views.tool_card import running_text
+from patina.views.tool_card import running_text as tool_text
 
 _LOUD: Final = ("notice", "warning", "error", "critical", "alert", "emergency")
 _ENDS: Final = {
@@ -56,17 +56,24 @@ class TextSink:
         self._pieces: list[str] = []
         self._open_line = False
         self._status = StatusLine()
+        self._reached: events.LimitReached | None = None
         self._tasks: dict[str, str] = {}  # by call, how far the server said it was
 
     def show(self, event: events.AnyEvent) -> None:
         """Show one event."""
         if not self._passing(event):
-            self._status.clear()
             self._lasting(event)
 
     def _passing(self, event: events.AnyEvent) -> bool:
         """Show how far something is; whether the event is no more than that."""
         text = ""
+        if isinstance(event, events.CostChanged):
+            # Over the words of an answer nothing can be written: between its lines only.
+            if self._terminal and not self._open_line and not self._quiet:
+                from patina.views.money import running_text
+
+                self._status.show(running_text(event.cost))
+            return True
         if isinstance(event, events.ToolProgress):
             text = progress_text(event.tool, event.done, event.total, event.text)
         elif isinstance(event, events.ToolLogged) and event.level not in _LOUD:
@@ -96,7 +103,7 @@ class TextSink:
                 self._rest(event.item)
                 self._end_line()
         elif isinstance(event, events.ToolStarted):
-            self._say(running_text(f"{event.item.server}.{event.item.tool}"))
+            self._say(tool_text(f"{event.item.server}.{event.item.tool}"))
         elif isinstance(event, events.ToolFinished):
             mark = "✓" if event.item.status == "completed" else "✗"
             self._say(f"{event.text} {mark}")
@@ -115,6 +122,12 @@ class TextSink:
                 self._say(f"Summarising the older messages{where}...")
         elif isinstance(event, events.ProviderChanged):
             self._provider(event)
+        elif isinstance(event, events.LimitWarned):
+            # The chat has its own ear for what concerns more than this conversation.
+            if event.conversation or not self._states:
+                self._say(event.text)
+        elif isinstance(event, events.LimitReached):
+            self._reached = event
 
     def _provider(self, event: events.ProviderChanged) -> None:
         if self._states and event.state != "ready":
@@ -140,6 +153,7 @@ class TextSink:
     def _write(self, text: str) -> None:
         if not text:
             return
+        self._status.clear()
         sys.stdout.write(safe_text(text) if self._terminal else text)
         sys.stdout.flush()
         self._open_line = not text.endswith("\n")
@@ -168,6 +182,8 @@ class TextSink:
             self._say(_ENDS[result.stop_reason])
         elif result.error is None and result.stop_reason == "stop" and not result.text.strip():
             self._say("The model ended its answer without a word.")
+        if self._reached is not None and (result.error is None or result.error.kind != "limit"):
+            self._say(f"{self._reached.text} {self._reached.hint}")
 
 
 class JsonSink:

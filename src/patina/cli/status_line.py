@@ -36,6 +36,8 @@ class StatusLine:
 
 def progress_text(name: str, done: float, total: float | None, text: str) -> str:
     """Return how far the call of `name` is, in words: "s.t 3 of 5 (60%): reading"."""
+    if text and not done and total is None:
+        return f"{name}: {text}"  # it does not count
     how_far = f"{done:g}"
     if total is not None and total > 0:
         share = min(max(done / total, 0), 1)

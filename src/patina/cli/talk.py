@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from anyio.from_thread import BlockingPortal
+from msgspec.structs import replace
 
 from patina.assembly.app import App
 from patina.cli.asking import Asking
@@ -19,12 +20,15 @@ from patina.cli.prompt import Prompt
 from patina.cli.sinks import TextSink
 from patina.cli.talk_changes import Changes
 from patina.cli.talk_complete import Completer
+from patina.cli.talk_help import HELP
 from patina.cli.talk_mcp import McpCommands
+from patina.cli.talk_money import MoneyCommands
 from patina.cli.talk_servers import ServerNews
 from patina.cli.talk_tools import ToolCommands
 from patina.model.chat import ModelRef
 from patina.model.faults import EXIT_OK, Fault, UsageFault
 from patina.model.items import Leaf
+from patina.model.options import TurnOptions
 from patina.model.parts import text_of
 from patina.model.tree import Tree
 from patina.ports.journal import Summary
@@ -32,27 +36,6 @@ from patina.providers.brands import DEMO
 from patina.views.conversation import rows
 from patina.views.terminal_text import safe_line, safe_text
 
-HELP: Final = """\
-/help       this list
-/model      the model in use; /model PROVIDER/MODEL changes it
-/tools      the tools, which are on, and what they cost; /tools on NAME … and
-            /tools off NAME … turn servers, tools (SERVER.TOOL) or globs on and off here
-/mcp        the MCP servers and how they are; /mcp restart SERVER starts one afresh;
-            /mcp tools, resources or prompts SERVER asks it what it offers
-/attach     FILE, or SERVER URI: goes with the next message; /detach drops what was attached
-/SERVER:PROMPT KEY=VALUE …   send what a server's prompt says; Tab completes it
-/new        begin another conversation
-/summarise  have the older messages summarised; the model gets that in their place
-/retry      have the newest message answered after a failure; /retry call runs the newest
-            tool call again that failed of something that may pass
-/regenerate have the newest message answered anew, as another branch; a model may follow
-/edit TEXT  say the newest message anew, as another branch
-/branches   the branches of this conversation; /branch N goes on with one
-/title      have the model make a title; /rename TITLE gives one
-/draft      send what was kept when it could not be sent
-/quit       leave; so does Ctrl+D
-//…         a message that begins with /
-Ctrl+C interrupts an answer. A line that ends in \\ goes on in the next one."""
 SHOWN_AT_RESUME: Final = 6
 CHOICES_AT_RESUME: Final = 20
 _LEAVE_AT: Final = 3  # presses of Ctrl+C during one answer: it does not end by itself
@@ -62,7 +45,10 @@ T = TypeVar("T")
 
 
 class Talk:
-    """One run of the plain chat. Waits for lines here; the app lives in the portal's thread."""
+    """One run of the plain chat. Waits for lines here; the app lives in the portal's thread.
+
+    `options` are those of every turn.
+    """
 
     def __init__(
         self,
@@ -71,6 +57,7 @@ class Talk:
         run: Context,
         model: str | None,
         news: ServerNews,
+        options: TurnOptions,
     ) -> None:
         self._portal = portal
         self._app = app
@@ -83,6 +70,8 @@ class Talk:
         self._changes = Changes(portal, app, self._tell)
         self._news = news
         self._mcp = McpCommands(app, self._run_async, self._tell, debug=run.debug_mcp)
+        self._options = options
+        self._money = MoneyCommands(app, self._run_async, self._tell)
         self._code = EXIT_OK
         self._terminal = sys.stdin.isatty() and sys.stdout.isatty()
         self._tools = ToolCommands(
@@ -173,6 +162,9 @@ class Talk:
             "/branch": lambda number: self._changes.choose_branch(self._begun(), number),
             "/title": lambda _: self._title(),
             "/rename": lambda title: self._changes.rename(self._begun(), title),
+            "/cost": lambda words: self._money.cost(self._prompt(""), words),
+            "/limits": lambda words: self._money.limits(self._session, words),
+            "/usage": lambda words: self._money.usage(self._run, words),
             "/draft": lambda _: self._send_draft(),
         }
         self._portal.call(self._app.supervisor.start_background)
@@ -269,16 +261,9 @@ class Talk:
 
     def _say(self, text: str, parent: str | None = None, slash: str = "") -> None:
         """Send `text`, or what the prompt of a server says that was typed as `slash`."""
-        prompt = Prompt(
-            text=text,
-            slash=(slash,) if slash else (),
-            attached=self._mcp.attached,
-            sources=self._mcp.sources,
-            session=self._session,
-            model=self._model,
-            tools=None if self._session else self._tools.chosen,
-            parent=parent,
-        )
+        prompt = replace(self._prompt(text), slash=(slash,) if slash else (), parent=parent)
+        if self._terminal and not slash:
+            self._money.tell_dear(replace(prompt, model=self._model or self._current or None))
         asking = self._asking(prompt)
         before = self._session
         self._finish(asking, self._portal.start_task_soon(asking.run))
@@ -294,6 +279,18 @@ class Talk:
                 self._session, parent = "", None
             self._changes.keep_draft(self._session, text, parent)
 
+    def _prompt(self, text: str) -> Prompt:
+        """Return `text` with all that goes along with the next message."""
+        return Prompt(
+            text=text,
+            attached=self._mcp.attached,
+            sources=self._mcp.sources,
+            session=self._session,
+            model=self._model,
+            tools=None if self._session else self._tools.chosen,
+            options=self._options,
+        )
+
     def _begun(self) -> str:
         """Return the conversation's id. Raises `UsageFault` where nothing was said yet."""
         if not self._session:
@@ -302,7 +299,8 @@ class Talk:
 
     def _again(self, work: Callable[[Asking], Coroutine[Any, Any, int]]) -> None:
         """Do something with the conversation that needs no message."""
-        asking = self._asking(Prompt(text="", session=self._begun(), model=self._model))
+        prompt = Prompt(text="", session=self._begun(), model=self._model, options=self._options)
+        asking = self._asking(prompt)
         self._finish(asking, self._portal.start_task_soon(work, asking))
 
     def _retry(self, what: str) -> None:
@@ -346,6 +344,8 @@ class Talk:
             self._session = result.session_id
             self._current = self._model or f"{result.provider}/{result.model}"
             self._model = self._tools.chosen = None
+        if self._terminal and self._money.after(result, self._line):
+            self._again(Asking.retry)
         if result.retriable:
             self._tell(f"(/retry call runs {result.retriable} again.)")
 

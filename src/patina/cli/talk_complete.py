@@ -12,6 +12,7 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from patina.assembly.app import App
+from patina.cli.talk_mcp import VERBS
 from patina.model.faults import Fault
 
 SECONDS: Final = 2.0  # that a person waits for the Tab key
@@ -58,12 +59,21 @@ class Completer:
             prompts = await self._app.features.prompts(None) if text.startswith("/") else ()
             known = (*self._commands, *(f"/{one.server}:{one.name}" for one in prompts))
             return [f"{name} " for name in known if text.startswith("/") and name.startswith(text)]
+        if words[0] == "/mcp":
+            return self._of_servers(words[1:], text)
         if words[0] == "/attach":
             return await self._attachable(words[1:], text)
         server, colon, name = words[0].removeprefix("/").partition(":")
         if not words[0].startswith("/") or not colon:
             return []
         return await self._argument(server, name, words[1:], text)
+
+    def _of_servers(self, before: Sequence[str], text: str) -> list[str]:
+        """Return the verbs of /mcp, and after one the names of servers."""
+        if before and (len(before) > 1 or before[0] not in VERBS):
+            return []
+        known = tuple(self._app.supervisor.servers) if before else VERBS
+        return [f"{one} " for one in known if one.startswith(text)]
 
     async def _argument(
         self, server: str, name: str, before: Sequence[str], text: str

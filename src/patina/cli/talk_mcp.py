@@ -9,15 +9,19 @@ import anyio.to_thread
 
 from patina.assembly.app import App
 from patina.cli.attachments import attach
+from patina.cli.signed_in import signed_in
 from patina.mcp import environment
 from patina.mcp.status import ServerStatus
 from patina.model.faults import McpFault, UsageFault
 from patina.model.parts import Part
 from patina.ports.features import PromptInfo
+from patina.views.sign_in import sign_in_words
 from patina.views.terminal_text import safe_line
 
 PROMPTS_IN_HELP: Final = 20
 _LISTS: Final = ("tools", "resources", "prompts")
+_ONES: Final = ("restart", "login", "logout")
+VERBS: Final = (*_LISTS, *_ONES)
 Run = Callable[..., Any]
 
 
@@ -43,16 +47,17 @@ class McpCommands:
         server = server.strip()
         if not words:
             self._show(self._servers)
-        elif verb == "restart" and server:
-            self._show(self._restart, server)
+        elif verb in _ONES and server:
+            work = {"restart": self._restart, "login": self._login, "logout": self._logout}
+            self._show(work[verb], server)
         elif verb in _LISTS and server:
             work = {"tools": self._tools, "resources": self._resources, "prompts": self._prompts}
             self._show(work[verb], server)
         else:
             raise UsageFault(
                 f"/mcp does not know {words}.",
-                hint="/mcp lists the servers; /mcp tools, resources, prompts or restart takes "
-                "one's name.",
+                hint=f"/mcp lists the servers; {', '.join(VERBS[:-1])} and {VERBS[-1]} take one's "
+                "name.",
             )
 
     def attach(self, words: str) -> None:
@@ -103,7 +108,10 @@ class McpCommands:
         if not settings.enabled:
             return f"{name}: disabled"
         token = await anyio.to_thread.run_sync(self._token, status.server)
-        facts = ["enabled", status.state, f"token: {token}"]
+        _, words = await signed_in(self._app, status.server)
+        if status.wants_sign_in:
+            words = f"{words or 'sign in needed'}: /mcp login {status.server}"
+        facts = ["enabled", status.state, words or f"token: {token}"]
         if status.tools >= 0:
             facts.append(f"{status.tools} tools")
         if self._debug:
@@ -130,6 +138,28 @@ class McpCommands:
     async def _restart(self, server: str) -> list[str]:
         await self._app.supervisor.restart(server)
         return [f"{server} is connected."]
+
+    async def _login(self, server: str) -> list[str]:
+        from patina.cli.mcp_login import no_need
+        from patina.cli.signing_in import TerminalVisitor, failed, sign_in
+
+        settings = self._app.supervisor.settings(server)
+        why = no_need(server, settings)
+        if why:
+            return [why]
+        name, seconds = settings.display_name or server, settings.oauth.timeout
+        visitor = TerminalVisitor(name, self._app.setup.environ, seconds)
+        found = await sign_in(self._app, server, settings, visitor, self._tell)
+        if found.state != "connected":
+            raise failed(found, f"/mcp login {server}")
+        await self._app.supervisor.restart(server)
+        return [f"{server}: {sign_in_words(found)}, and connected."]
+
+    async def _logout(self, server: str) -> list[str]:
+        from patina.cli.mcp_login import sign_out
+
+        left = await sign_out(self._app, server, self._app.supervisor.settings(server))
+        return [*left, f"Signed out of {server}."]
 
     async def _tools(self, server: str) -> list[str]:
         found = await self._app.tools.refresh((server,))

@@ -11,10 +11,12 @@ from msgspec import Struct
 from patina.assembly.app import App
 from patina.cli.consent import need_start
 from patina.cli.signals import Signals
+from patina.cli.signing_in import let_in
 from patina.cli.status_line import StatusLine, progress_text
 from patina.cli.tty import Person
 from patina.engine.refusing import Refusal, checked
 from patina.engine.watchdog import Watchdog
+from patina.mcp.auth.failing import SIGN_IN
 from patina.model.faults import Fault, McpFault, PermissionFault, UsageFault
 from patina.model.questions import Answered, Asked, Sampled, Sampling, TaskState
 from patina.views.terminal_text import safe_line, safe_text
@@ -101,7 +103,9 @@ class TerminalDialog:
         if self._misfit is not None:
             raise self._misfit
         if faults and self.unanswered and isinstance(faults[0], McpFault):
-            raise PermissionFault(str(faults[0]), hint=FLAGS)
+            failure = faults[0].failure
+            hint = failure.hint if failure.code == SIGN_IN else FLAGS
+            raise PermissionFault(str(faults[0]), hint=hint)
         if faults:
             raise faults[0]
         return results[0] if results else None
@@ -242,7 +246,7 @@ async def attended(
     """
     settings = app.supervisor.settings(server)
     await need_start(app, server)
-    await app.supervisor.connect(server)
+    await let_in(app, server, lambda: app.supervisor.connect(server))
     watchdog = Watchdog(app.clock, settings.tool_timeout, settings.tool_timeout_most)
     dialog = TerminalDialog(app, server, name, watchdog, given)
     result = await dialog.run(lambda: work(dialog), signals or Signals())

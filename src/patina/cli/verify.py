@@ -17,7 +17,7 @@ _MOST_SHOWN = 1000
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify(ctx: click.Context, as_json: bool) -> int:
-    r"""Check each line of all transcripts, and all attachments. Changes nothing.
+    r"""Check each line of all transcripts and of the ledger, and all attachments.
 
     Exit code 1 says that something is damaged: what, and where, is printed.
 
@@ -35,6 +35,8 @@ def verify(ctx: click.Context, as_json: bool) -> int:
                 "lines": found.lines,
                 "blobs": found.blobs,
                 "unreferenced": found.unreferenced,
+                "usage_files": found.usage_files,
+                "usage_lines": found.usage_lines,
                 "bytes": found.bytes,
                 "damaged_lines": found.damaged_lines,
                 "damaged": found.damaged,
@@ -73,9 +75,10 @@ def _show(found: Verified) -> None:
 def counts(found: Verified) -> str:
     """Return what was looked at, as a sentence."""
     loose = f" ({found.unreferenced:,} of them named by nothing)" if found.unreferenced else ""
+    money = f", {number(found.usage_lines, 'line')} of the ledger" if found.usage_files else ""
     return (
         f"{number(found.conversations, 'conversation')}, {number(found.files, 'transcript')}, "
-        f"{number(found.lines, 'sound line')}, {number(found.blobs, 'attachment')}{loose}."
+        f"{number(found.lines, 'sound line')}, {number(found.blobs, 'attachment')}{loose}{money}."
     )
 
 

@@ -34,6 +34,7 @@ _DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 _AMOUNT = re.compile(r"\d{1,12}(\.\d{1,12})?")
 _SHELL_VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
 
+_LIMITS = ("request_limit", "turn_limit", "conversation_limit", "daily_limit", "monthly_limit")
 _DOLLARS = 'an amount in USD as text, as "5.00"'
 _ADDRESS = "an address that begins with http:// or https://"
 
@@ -93,9 +94,10 @@ def _mistakes(settings: Settings) -> Iterator[Problem]:
     for name, server in settings.mcp_servers.items():
         yield from _server(name, server)
     billing, chat = settings.billing, settings.chat
-    for key in ("daily_limit", "monthly_limit"):
+    for key in _LIMITS:
         yield from _value(("billing", key), getattr(billing, key), _AMOUNT.fullmatch, _DOLLARS)
     yield from _amounts(("billing", "per_model_limits"), billing.per_model_limits)
+    yield from _amounts(("billing", "per_provider_limits"), billing.per_provider_limits)
     yield from _number(("billing", "warn_at"), billing.warn_at, 0 < billing.warn_at <= 1, "0 to 1")
     for index, rule in enumerate(settings.permissions.rules):
         yield from _rule(("permissions", "rules", index), rule)

@@ -16,16 +16,17 @@ _CHARACTER = r"[A-Za-z0-9._~+/=-]"
 # What stands in place of a secret in settings and hints is none, and is kept.
 _REFERENCE = r"(?:secret|env|keyfile):[\w./~-]+"
 _NO_REFERENCE = rf"(?!{_REFERENCE})"
-# Public forms of keys, and the places in which a key follows a name.
+# Public forms of keys, and the places in which a key follows a name. No part of it reads far ahead
+# of where it may begin again: hostile text must not take the square of its length.
 _PATTERNS = (
     rf"(?P<reference>=\s*[\\\"']*(?:bearer\s+)?{_REFERENCE})"
     r"|\b(?:sk|pk|rk)-[A-Za-z0-9_-]{12,}"
     r"|\bgh[pousr]_[A-Za-z0-9]{16,}|\bgithub_pat_[A-Za-z0-9_]{16,}"
     r"|\bxox[a-z]-[A-Za-z0-9-]{10,}|\bAIza[A-Za-z0-9_-]{30,}|\bhf_[A-Za-z0-9]{16,}"
-    r"|\bAKIA[A-Z0-9]{16}\b|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+    r"|\bAKIA[A-Z0-9]{16}\b|\beyJ[A-Za-z0-9_-]{8,2000}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
     rf"|(?P<scheme>\b(?:bearer|basic)\s+){_NO_REFERENCE}{_CHARACTER}{{6,}}"
     r"|(?P<userinfo>://[^\s/:@\"]*:)[^\s/@\"]+(?=@)"
-    r"|(?P<name>\b(?:[a-z0-9]+[-_])*(?:api[-_]?key|access[-_]?key|authorization|auth[-_]?token"
+    r"|(?P<name>(?<![a-z0-9])(?:api[-_]?key|access[-_]?key|authorization|auth[-_]?token"
     r"|access[-_]?token|refresh[-_]?token|client[-_]?secret|password|passwd|secret|token)"
     rf"[\\\"']*\s*[:=]\s*[\\\"']*)(?!(?:bearer|basic)\s){_NO_REFERENCE}{_CHARACTER}{{6,}}"
 )
@@ -51,11 +52,19 @@ class Redactor:
         for value in values:
             self.add(value)
 
-    def add(self, value: str) -> None:
-        """Mask `value` from now on. Values under `MIN_SECRET` characters are left alone."""
-        self._known.add(value)
-        if len(value) >= MIN_SECRET and not self._known.masks(value):
-            self._short[value] = ()
+    def add(self, value: str, *, kept: bool = False) -> None:
+        """Mask `value` from now on. Values under `MIN_SECRET` characters are left alone.
+
+        One that was `kept` as a secret is masked in texts even where it is a plain word.
+        """
+        self._known.add(value, kept=kept)
+        for one in (value, value.strip()):
+            if len(one) >= MIN_SECRET and not self._known.masks(one, kept=kept):
+                self._short[one] = ()
+
+    def add_kept(self, value: str) -> None:
+        """Mask `value`, which somebody keeps as a secret, from now on."""
+        self.add(value, kept=True)
 
     def learn_by(self, learn: Callable[[], None]) -> None:
         """Have `learn` add all that is secret, once `known` meets what may be a secret."""

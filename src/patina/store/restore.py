@@ -17,6 +17,7 @@ from patina.store import reader, summary
 from patina.store.archive import (
     BLOCK,
     MANIFEST,
+    SECRETS,
     Entry,
     Hashing,
     Manifest,
@@ -101,7 +102,7 @@ def _holds_anything(data: Path) -> bool:
     for _, folders, names in os.walk(data):
         # Hidden are locks, and what a restore has left that was cut short.
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if any(not name.startswith(".") for name in names):
+        if any(not name.startswith(".") and name not in SECRETS for name in names):
             return True
     return False
 

@@ -8,6 +8,7 @@ from patina.model.items import Answer, Message, Note, Question, Result, Task, Tr
 from patina.model.parts import File, Image, Part, Text, text_of
 from patina.model.questions import Sampling
 from patina.model.tree import Tree
+from patina.model.usage import Cost
 from patina.views.tool_card import finished_text
 
 RowKind = Literal["user", "assistant", "tool", "note", "question", "task"]
@@ -17,7 +18,7 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One row. `text` is the words; `name` the model, tool or server; `state` a status or level.
 
     A question's state is what it was answered, or "open"; one whose call ended without an answer
-    is at "cancel".
+    is at "cancel". `cost` is that of an answer, None where it is not known.
 
     Text comes from models, tools and people: a front end passes it through its sanitiser.
     """
@@ -29,6 +30,7 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str = ""
     state: str = ""
     partial: bool = False
+    cost: Cost | None = None
 
 
 def rows(tree: Tree, leaf: str | None = None) -> list[Row]:
@@ -151,6 +153,7 @@ def _message(item: Message) -> Row:
         name=name,
         state=item.stop_reason or "",
         partial=item.partial,
+        cost=item.cost,
     )
 
 

@@ -16,6 +16,7 @@ from patina.model.settings import PermissionRule
 
 TITLE: Final = "Allow tool?"
 ROUNDS_TITLE: Final = "Go on?"
+PRICE_TITLE: Final = "Send it all the same?"
 CLAIMS: Final = {
     "reads": "reads",
     "writes": "writes",
@@ -31,6 +32,11 @@ _CHOICES: Final[dict[Choice, tuple[str, str]]] = {
 _ROUNDS_CHOICES: Final[dict[Choice, tuple[str, str]]] = {
     "allow_once": ("A", "Go on"),
     "deny": ("D", "Stop"),
+}
+_PRICE_CHOICES: Final[dict[Choice, tuple[str, str]]] = {
+    "allow_once": ("A", "Send once"),
+    "allow_session": ("S", "Always in this conversation"),
+    "deny": ("D", "Do not send"),
 }
 # What a screen shows as nothing at all, though it counts as printable: fillers, the blank of
 # Braille, joiners and the variation selectors that emoji do not use.
@@ -89,16 +95,17 @@ class QuestionView(Struct, frozen=True, kw_only=True):
 
 def question_view(ask: Ask, together: Sequence[Ask] = ()) -> QuestionView:
     """Return `ask` as it is shown; `together` are the open questions, of which its batch counts."""
-    if ask.kind == "rounds":
+    if ask.kind != "call":
+        rounds = ask.kind == "rounds"
         return QuestionView(
             ask_id=ask.id,
-            title=ROUNDS_TITLE,
+            title=ROUNDS_TITLE if rounds else PRICE_TITLE,
             tool="",
             server="",
             claims=(),
-            why=ask.reason,
+            why=visible(ask.reason),
             arguments=(),
-            choices=_keys(ask, _ROUNDS_CHOICES),
+            choices=_keys(ask, _ROUNDS_CHOICES if rounds else _PRICE_CHOICES),
             editable=False,
         )
     batch = [one.id for one in together if ask.batch and one.batch == ask.batch]

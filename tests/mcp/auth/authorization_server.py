@@ -49,7 +49,8 @@ class AuthorizationServer:
     token may come again. `needed` is the scope of the protected server. `lose` token requests are
     done, and never answered; `fail` ones are answered with 500; `hold`, if set, is waited for with
     the tokens in hand. `deny`: the person says no; `silent`: the person never answers.
-    `broken`: the protected server takes no token.
+    `broken`: the protected server takes no token. `user` is what is said of who signed in, and
+    `refusal` the error of all but the first tokens.
     """
 
     def __init__(self, url: str, now: Callable[[], float]) -> None:
@@ -72,6 +73,8 @@ class AuthorizationServer:
         self.silent = False
         self.broken = False
         self.account = "acoliver"
+        self.user: bytes | None = None
+        self.refusal = ""
         self.dpop = False
         self.nonce = ""
         self.challenge = "Bearer"
@@ -184,10 +187,12 @@ class AuthorizationServer:
         if self.fail:
             self.fail -= 1
             return _json(500, {})
+        kind = form["grant_type"]
+        if self.refusal and kind != "authorization_code":
+            return _json(400, {"error": self.refusal})
         known = self._client(form, headers)
         if known is None:
             return _json(401, {"error": "invalid_client"})
-        kind = form["grant_type"]
         key = self._key_of(headers)
         if kind == "authorization_code":
             answer = self._exchanged(form, key)
@@ -291,6 +296,8 @@ class AuthorizationServer:
 
     def _user(self, headers: Mapping[str, str]) -> Reply:
         family = self._passing(headers)
+        if family is not None and self.user is not None:
+            return 200, {"Content-Type": "application/json"}, self.user
         return _json(401, {}) if family is None else _json(200, {"login": self.account})
 
     def _protected_call(self, method: str, headers: Mapping[str, str], body: bytes) -> Reply:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import httpx2
 from msgspec.structs import replace
 from tests.mcp.auth.authorization_server import AuthorizationServer, serving
@@ -27,8 +28,8 @@ SERVER = "notes"
 
 async def until(condition: Callable[[], bool]) -> None:
     """Return once `condition` holds. Bounded by its caller."""
-    while not condition():  # noqa: ASYNC110 - there is nothing to be woken by
-        await anyio.sleep(0.002)
+    while not condition():
+        await anyio.lowlevel.checkpoint()
 
 
 def vault_in(folder: Path) -> Vault:

@@ -151,6 +151,7 @@ async def test_a_server_without_any_metadata() -> None:
         token_endpoint="https://mcp.example/token",
         registration_endpoint="https://mcp.example/register",
         assumed=True,
+        guessed=True,
     )
 
 

@@ -60,6 +60,6 @@ def _claims(id_token: str) -> Mapping[str, Any]:
 def _mapping(text: bytes) -> Mapping[str, Any]:
     try:
         said = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # no JSON, no UTF-8, too deep
         return {}
     return said if isinstance(said, dict) else {}

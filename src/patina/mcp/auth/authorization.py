@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from patina.mcp.auth.builtin import origin
 from patina.mcp.auth.discovery import check_pkce
 from patina.mcp.auth.failing import DENIED, SignInFault
 from patina.mcp.auth.reading import check_address, place, quoted
@@ -29,7 +30,7 @@ class Pending(Struct, kw_only=True):
     """A sign-in that waits for its answer, which `code_of` takes once.
 
     `url` is the page to send the person to. `issuer` is who must have answered; `says_issuer`:
-    it promised to say so.
+    it promised to say so. `origin` is that of the page where nobody knows what it calls itself.
     """
 
     url: str
@@ -38,6 +39,7 @@ class Pending(Struct, kw_only=True):
     redirect_uri: str
     issuer: str = ""
     says_issuer: bool = False
+    origin: str = ""
     scope: str = ""
     used: bool = False
 
@@ -98,6 +100,7 @@ def begin(
         redirect_uri=redirect_uri,
         issuer=server.issuer,
         says_issuer=server.iss,
+        origin=origin(page) if server.guessed else "",
         scope=scope,
     )
 
@@ -139,6 +142,7 @@ def verdict(pending: Pending, address: str) -> Verdict:
         redirect_uri=pending.redirect_uri,
         issuer=pending.issuer,
         says_issuer=pending.says_issuer,
+        origin=pending.origin,
     )
     try:
         code_of(trial, address)
@@ -175,8 +179,8 @@ def _is_ours(pending: Pending, fields: Mapping[str, str]) -> bool:
 
 
 def _check_issuer(pending: Pending, fields: Mapping[str, str]) -> None:
-    """Compare `iss` as it is written (RFC 9207 2.4). Where no issuer is known there is nothing
-    to compare.
+    """Compare `iss` as it is written (RFC 9207 2.4); where it is only known who was asked, by
+    where that is; where nothing is known there is nothing to compare.
     """
     if "iss" not in fields:
         if pending.says_issuer:
@@ -184,6 +188,8 @@ def _check_issuer(pending: Pending, fields: Mapping[str, str]) -> None:
                 "The answer does not say who gave it, as the authorization server promised.",
                 "Do not sign in again before its operator knows: somebody may stand between.",
             )
+    elif pending.origin and origin(fields["iss"]) == pending.origin:
+        return
     elif pending.issuer and fields["iss"] != pending.issuer:
         raise _fault(
             f"The answer is not from {quoted(pending.issuer)}, where you were to sign in.",

@@ -2,7 +2,8 @@
 
 Facts: "Authorizing OAuth apps" and "Get the authenticated user" of docs.github.com, of which the
 addresses of an Enterprise Server are the same places on its own host; "Using OAuth 2.0 for Web
-Server Applications" and "OpenID Connect" of developers.google.com.
+Server Applications" and "OpenID Connect" of developers.google.com. GitHub's
+issuer is the `iss` that its answers have since 2026 (RFC 9207).
 """
 
 from typing import Final
@@ -32,7 +33,7 @@ SERVICES: Final = {
     "github": Service(
         name="GitHub",
         server=AuthServer(
-            issuer="https://github.com",
+            issuer="https://github.com/login/oauth",
             authorization_endpoint="https://github.com/login/oauth/authorize",
             token_endpoint="https://github.com/login/oauth/access_token",  # noqa: S106 - an address
             userinfo_endpoint="https://api.github.com/user",
@@ -114,6 +115,7 @@ def overlaid(server: AuthServer, oauth: OAuthSettings, own_account: str = "") ->
         iss=server.iss,
         cimd=server.cimd,
         assumed=server.assumed,
+        guessed=server.guessed,
     )
 
 

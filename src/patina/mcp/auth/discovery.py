@@ -56,7 +56,9 @@ async def discover(
     issuers = texts(found, "authorization_servers")
     if issuer or issuers:
         chosen = _chosen(issuers, issuer, url)
-        server = await server_of(fetch, chosen, home=url if not issuer else chosen)
+        server = await server_of(
+            fetch, chosen, home=url if not issuer else chosen, typed=chosen not in issuers
+        )
     else:
         server = await _older(fetch, url)
     if not machine:
@@ -64,11 +66,14 @@ async def discover(
     return Discovered(server=server, resource=resource, scopes=scopes)
 
 
-async def server_of(fetch: Fetch, issuer: str, *, home: str = "") -> AuthServer:
+async def server_of(
+    fetch: Fetch, issuer: str, *, home: str = "", typed: bool = False
+) -> AuthServer:
     """Return the authorization server that is called `issuer`, by its metadata.
 
     `home` is on whose word it is asked: what is on this machine is asked only for something that
-    is there too. Raises `SignInFault` of the step "discovery".
+    is there too. A person who `typed` it may have left out, or added, the slash at its end. Raises
+    `SignInFault` of the step "discovery".
     """
     check_address(issuer, "The authorization server", step="discovery", home=home or issuer)
     found = await _server_metadata(fetch, issuer, server_urls(issuer))
@@ -81,7 +86,8 @@ async def server_of(fetch: Fetch, issuer: str, *, home: str = "") -> AuthServer:
     named = text(found, "issuer")
     # Servers made with the Python SDK add a slash to an issuer that is an origin, for a URL class
     # writes it; both are one place (RFC 3986 6.2.3).
-    if issuer != named and not (issuer == f"{named}/" and named == _origin(urlsplit(named))):
+    slash = issuer == f"{named}/" and named == _origin(urlsplit(named))
+    if issuer != named and not slash and not (typed and issuer.rstrip("/") == named.rstrip("/")):
         raise _other_issuer(issuer, named)
     return _server(found, named)
 
@@ -187,6 +193,7 @@ async def _older(fetch: Fetch, url: str) -> AuthServer:
             token_endpoint=origin + "/token",
             registration_endpoint=origin + "/register",
             assumed=True,
+            guessed=True,
         )
     named = text(found, "issuer")
     # Nobody named the issuer, and the place of its metadata is the same for both.
@@ -219,17 +226,20 @@ def _server(found: Mapping[str, Any], issuer: str) -> AuthServer:
 
 
 def _chosen(issuers: tuple[str, ...], pinned: str, url: str) -> str:
-    """Return the issuer to ask. Whoever pins one may leave out, or add, the slash at its end."""
+    """Return the issuer to ask, as the server spells it. Whoever pins one may leave out, or add,
+    the slash at its end.
+    """
     if not pinned:
         return issuers[0]
-    if issuers and pinned.rstrip("/") not in {issuer.rstrip("/") for issuer in issuers}:
+    same = [issuer for issuer in issuers if issuer.rstrip("/") == pinned.rstrip("/")]
+    if issuers and not same:
         raise SignInFault(
             f"{place(url)} sends people to {quoted(', '.join(issuers))} to sign in, and you trust"
             f" only {quoted(pinned)}.",
             step="discovery",
             hint="Change `issuer` in the `oauth` settings of the server if that is as it should.",
         )
-    return pinned
+    return pinned if pinned in same or not same else same[0]
 
 
 async def _get(fetch: Fetch, url: str) -> Answer:

@@ -1,5 +1,7 @@
 """What goes wrong while somebody signs in, and what is to be done."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Literal
 
 from patina.model.faults import McpFault
@@ -15,7 +17,7 @@ Step = Literal["discovery", "registration", "authorization", "callback", "token"
 
 
 class SignInFault(McpFault):
-    """A sign-in, or the renewal of one, failed at `step`.
+    """A sign-in, or the renewal of one, failed at `step`, "" where only a caller knows which.
 
     `final`: trying the same again cannot help; a person has to sign in, or to change something.
     `error` is the code that the authorization server gave (RFC 6749 5.2), "" where none.
@@ -25,7 +27,7 @@ class SignInFault(McpFault):
         self,
         message: str,
         *,
-        step: Step,
+        step: Step | Literal[""],
         hint: str = "",
         code: str = "",
         error: str = "",
@@ -35,3 +37,13 @@ class SignInFault(McpFault):
         self.step = step
         self.error = error
         self.final = final
+
+
+@contextmanager
+def stepping(step: Step) -> Iterator[None]:
+    """Have faults of the block that know no step be of `step`."""
+    try:
+        yield
+    except SignInFault as fault:
+        fault.step = fault.step or step
+        raise

@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urljoin
@@ -35,7 +35,8 @@ class GuardedFetch:
     """Asks addresses that a server named: of metadata, of tokens, of pictures.
 
     `home` is the address of that server, which the user configured: only where it is itself on
-    this machine, or in a private network, may it send us to such places. A name is resolved once,
+    this machine, or in a private network, may it send us to such places. The hosts of `typed`,
+    addresses that the user configured too, are asked wherever they are. A name is resolved once,
     each of its addresses is checked, and what was checked is connected to; a proxy that `network`
     leads through resolves names itself, so that only addresses are checked then. Redirects are
     followed for GET, three at most, checked like the first address, never to an unencrypted one;
@@ -50,6 +51,7 @@ class GuardedFetch:
         network: Network,
         home: str,
         *,
+        typed: Sequence[str] = (),
         accept: str = "application/json",
         most: int = MOST_BYTES,
         seconds: float = SECONDS,
@@ -57,7 +59,7 @@ class GuardedFetch:
         backend: httpcore2.AsyncNetworkBackend | None = None,
     ) -> None:
         self._network = network
-        self._guard = Guard(network, home, names, backend)
+        self._guard = Guard(network, home, names, backend, typed)
         self._accept = accept
         self._most = most
         self._seconds = seconds
@@ -83,7 +85,7 @@ class GuardedFetch:
     ) -> Answer:
         """As `Fetch`: a redirect that is not followed, as of a POST, is the answer.
 
-        The step of its faults is "discovery". They name hosts and addresses, never a query.
+        Its faults have no step. They name hosts and addresses, never a query.
         """
         where = checked(url)
         with anyio.move_on_after(self._seconds):

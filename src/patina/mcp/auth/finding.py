@@ -15,7 +15,7 @@ from patina.mcp.auth.modes import is_machine
 from patina.mcp.auth.registration import Wish
 from patina.mcp.auth.shapes import AuthServer, Challenge, Discovered, Fetch
 from patina.model.faults import ConfigFault
-from patina.model.settings import ServerSettings
+from patina.model.settings import OAuthSettings, ServerSettings
 from patina.ports.keys import References
 
 # The first request of a client (MCP 2025-11-25, basic/lifecycle), which needs no session.
@@ -30,8 +30,23 @@ async def fetching(means: Means, settings: ServerSettings) -> AsyncGenerator[Fet
     """Give what asks the places of a sign-in to a server with these settings."""
     from patina.mcp.auth.fetch import GuardedFetch
 
-    async with GuardedFetch(means.network, home_of(settings)) as fetch:
+    typed = granted(settings.oauth)
+    async with GuardedFetch(means.network, home_of(settings), typed=typed) as fetch:
         yield fetch
+
+
+def granted(oauth: OAuthSettings) -> tuple[str, ...]:
+    """Return the addresses that the user typed: they are asked wherever they are, for it was no
+    server that named them.
+    """
+    typed = (
+        oauth.issuer,
+        oauth.authorization_endpoint,
+        oauth.token_endpoint,
+        oauth.revocation_endpoint,
+        oauth.exchange_endpoint,
+    )
+    return tuple(url for url in typed if url)
 
 
 def home_of(settings: ServerSettings) -> str:
@@ -55,16 +70,20 @@ async def find(fetch: Fetch, settings: ServerSettings, challenge: Challenge | No
         server = overlaid(service.server, oauth, service.own_account)
         moved = origin(server.token_endpoint) != origin(service.server.token_endpoint)
         issuer = origin(server.token_endpoint) if moved else server.issuer
-        return Discovered(server=replace(server, issuer=oauth.issuer or issuer))
+        guessed = moved and not oauth.issuer
+        return Discovered(server=replace(server, issuer=oauth.issuer or issuer, guessed=guessed))
     if oauth.token_endpoint and (oauth.authorization_endpoint or is_machine(settings)):
         issuer = oauth.issuer or origin(oauth.token_endpoint)
-        server = overlaid(AuthServer(issuer=issuer, challenges=("S256",), assumed=True), oauth)
+        known = AuthServer(
+            issuer=issuer, challenges=("S256",), assumed=True, guessed=not oauth.issuer
+        )
+        server = overlaid(known, oauth)
         return Discovered(server=server, resource=resource)
     if url:
         machine = is_machine(settings)
         found = await discover(fetch, url, challenge, issuer=oauth.issuer, machine=machine)
     elif oauth.issuer:
-        found = Discovered(server=await server_of(fetch, oauth.issuer))
+        found = Discovered(server=await server_of(fetch, oauth.issuer, typed=True))
     else:
         raise SignInFault(
             "Nobody is configured to sign in with.",

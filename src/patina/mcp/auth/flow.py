@@ -1,7 +1,7 @@
 """One sign-in of a person: from whom to ask, over the page in the browser, to tokens on disk."""
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from secrets import token_urlsafe
 from typing import Final
 
@@ -13,21 +13,25 @@ from patina.mcp.auth.answering import Answering
 from patina.mcp.auth.authority import credentials
 from patina.mcp.auth.authorization import CUSTOM_REDIRECT, Pending, begin, code_of
 from patina.mcp.auth.builtin import service_of
-from patina.mcp.auth.failing import SignInFault, Step
+from patina.mcp.auth.failing import TIMED_OUT, SignInFault, Step
 from patina.mcp.auth.finding import fetching, find, refusal_of, signing_of, wish_of
-from patina.mcp.auth.keeping import Held, serves
+from patina.mcp.auth.keeping import Held, serves, spent
 from patina.mcp.auth.loopback import Loopback, listening
 from patina.mcp.auth.machine import proof_key
-from patina.mcp.auth.registration import Wish, client_for, port_of
+from patina.mcp.auth.registration import Wish, client_for, forget_client, port_of
 from patina.mcp.auth.scopes import choose, covers, union
-from patina.mcp.auth.shapes import Challenge, Client, Discovered, Fetch, Grant
+from patina.mcp.auth.shapes import Challenge, Client, Discovered, Fetch, Grant, Tokens
+from patina.mcp.auth.token_endpoint import UNKNOWN_CLIENT
 from patina.mcp.auth.tokens import exchange
 from patina.mcp.auth.visiting import Visitor
+from patina.model.faults import ConfigFault
 from patina.model.pages import Page, page_of
 from patina.model.settings import ServerSettings
 
 # What keeping new tokens may take, cancelled or not.
 _MOST: Final = 30.0
+# And what ending registrations may.
+_MOST_TIDYING: Final = 5.0
 
 
 class Flow:
@@ -46,6 +50,8 @@ class Flow:
         self._told = told
         self._before: Grant | None = None
         self._refusal: Challenge | None = None
+        self._made: Grant | None = None  # with nothing but a client, if that was registered now
+        self._doubtful = False  # whether the authorization server may not know the client any more
         self.step: Step = "discovery"
 
     async def run(self) -> Grant:
@@ -55,33 +61,41 @@ class Flow:
         Raises `SignInFault`, `UsageFault` for a page that nobody may be sent to, and `ConfigFault`;
         `step` then says how far it came.
         """
-        held, settings = self._held, self._settings
-        self._before = await held.kept(anew=True)
-        async with fetching(held.means, settings) as fetch:
-            self._at("discovery")
-            await self._refused(fetch)
-            found = await find(fetch, settings, self._refusal)
-            await self._leave_others(found)
-            async with _listener(settings, self._before) as listener:
-                redirect_uri = listener.redirect_uri if listener else CUSTOM_REDIRECT
-                self._at("registration")
-                wish = await self._wish(found, redirect_uri)
-                kept = self._before.client if self._before else None
-                client = await client_for(fetch, found.server, wish, kept, now=held.means.now())
-                self._at("authorization")
-                pending = begin(
-                    found.server,
-                    client,
-                    redirect_uri=redirect_uri,
-                    resource=found.resource,
-                    scope=wish.scope,
-                )
-                answer = await self._answer(pending, listener)
-            if isinstance(answer, Grant):
-                return answer
-            code = code_of(pending, answer)
-            self._at("token")
-            return await self._exchanged(fetch, found, client, wish, pending, code)
+        self._before = await self._held.kept(anew=True)
+        async with fetching(self._held.means, self._settings) as fetch:
+            try:
+                return await self._run(fetch)
+            except SignInFault as fault:
+                unknown = fault.error in UNKNOWN_CLIENT
+                self._doubtful = unknown or fault.failure.code == TIMED_OUT
+                raise
+            finally:
+                await self._tidied(fetch)
+
+    async def _run(self, fetch: Fetch) -> Grant:
+        self._at("discovery")
+        await self._refused(fetch)
+        found = await find(fetch, self._settings, self._refusal)
+        await self._leave_others(found)
+        async with _listener(self._settings, self._before) as listener:
+            redirect_uri = listener.redirect_uri if listener else CUSTOM_REDIRECT
+            self._at("registration")
+            wish = await self._wish(found, redirect_uri)
+            client = await self._client(fetch, found, wish)
+            self._at("authorization")
+            pending = begin(
+                found.server,
+                client,
+                redirect_uri=redirect_uri,
+                resource=found.resource,
+                scope=wish.scope,
+            )
+            answer = await self._answer(pending, listener)
+        if isinstance(answer, Grant):
+            return answer
+        code = code_of(pending, answer)
+        self._at("token")
+        return await self._exchanged(fetch, found, client, wish, pending, code)
 
     def _at(self, step: Step, page: Page | None = None) -> None:
         self.step = step
@@ -119,6 +133,41 @@ class Flow:
             asked=self._before.asked if self._before else "",
         )
         return await wish_of(self._held.means, self._settings, redirect_uri, scope)
+
+    async def _client(self, fetch: Fetch, found: Discovered, wish: Wish) -> Client:
+        kept = self._before.client if self._before else None
+        now = self._held.means.now()
+        client = await client_for(fetch, found.server, wish, kept, now=now)
+        if client.origin == "registered" and client is not kept:
+            url, none = self._settings.url, Tokens(access="")
+            self._made = Grant(url=url, server=found.server, client=client, tokens=none)
+        return client
+
+    async def _tidied(self, fetch: Fetch) -> None:
+        """End registrations that no sign-in uses. The new one of a sign-in that failed is for the
+        next, where there is no other: many servers cannot end them. One that is of no use any more
+        is forgotten: people are told so on a page from which nobody comes back.
+        """
+        held, made, before = self._held, self._made, self._before
+        if made is None and not self._doubtful:
+            return
+        with (
+            anyio.move_on_after(_MOST_TIDYING, shield=True),
+            suppress(SignInFault, ConfigFault),
+        ):
+            async with held.lock, held.means.grants.alone(held.server):
+                now = await held.kept(anew=True)
+                if now is None:
+                    await held.keep(made)
+                    return
+                if made is None:
+                    if now.client.origin == "registered" and now == spent(now):
+                        await held.keep(replace(now, client=Client(client_id="")))
+                    return
+            used = now.client.client_id
+            for client in (made.client, before.client if before else made.client):
+                if client.client_id != used:
+                    await forget_client(fetch, client)
 
     async def _answer(self, pending: Pending, listener: Loopback | None) -> str | Grant:
         page = page_of(pending.url)
@@ -177,9 +226,14 @@ class Flow:
             sign_in=token_urlsafe(12),
             given_at=now,
         )
-        with anyio.CancelScope(shield=True), anyio.move_on_after(_MOST):
+        with anyio.move_on_after(_MOST, shield=True) as limit:
             await self._keep(grant)
-        return await self._with_account(fetch, grant)
+        if limit.cancelled_caught:
+            said = f"The sign-in could not be kept within {_MOST:g} s."
+            raise SignInFault(said, step="token", hint="Sign in again.")
+        with suppress(ConfigFault):  # the sign-in is kept, which is what counts
+            return await self._with_account(fetch, grant)
+        return grant
 
     async def _keep(self, grant: Grant) -> None:
         async with self._held.lock, self._held.means.grants.alone(self._held.server):

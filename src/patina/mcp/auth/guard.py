@@ -25,6 +25,10 @@ _WORDS: Final[Mapping[Kind, str]] = {
     "special": "an address where no server may be",
 }
 _HINT: Final = "Nothing was sent to it. Ask whoever runs the server to mend its metadata."
+_HINT_INNER: Final = (
+    "Nothing was sent to it. If it is as it should be, set it yourself: `issuer`, or the endpoints,"
+    " in the `oauth` settings of the server."
+)
 
 Address = IPv4Address | IPv6Address
 # Gives the addresses of a host for a port. Raises `OSError` where there are none.
@@ -38,7 +42,8 @@ async def resolve(host: str, port: int) -> Sequence[str]:
 
 
 class Guard(httpcore2.AsyncNetworkBackend):
-    """Lets requests only to where the server at `home` may send us: see `GuardedFetch`.
+    """Lets requests only to where the server at `home` may send us, and to the hosts of `typed`:
+    see `GuardedFetch`.
 
     As a backend of httpcore2 it connects to the addresses of a host after it checked all of them,
     with nothing in between. It does not see what a proxy of `network` leads to.
@@ -50,7 +55,9 @@ class Guard(httpcore2.AsyncNetworkBackend):
         home: str,
         names: Resolve = resolve,
         backend: httpcore2.AsyncNetworkBackend | None = None,
+        typed: Sequence[str] = (),
     ) -> None:
+        self._typed = dict(_typed(url) for url in typed)
         self._network = network
         self._home = f"http{home[2:]}" if home.startswith(("ws:", "wss:")) else home
         self._names = names
@@ -62,10 +69,10 @@ class Guard(httpcore2.AsyncNetworkBackend):
 
         Names are not resolved for that.
         """
-        literal = address_in(where.host)
-        if literal is not None and not await self._allows(literal):
+        literal, place = address_in(where.host), (where.host, where.port)
+        if literal is not None and not await self._allows(literal, place):
             raise _astray(where.host, "", kind_of(literal))
-        if where.is_here and await self._reach_of_home() != "loopback":
+        if where.is_here and await self._reach_to(place) != "loopback":
             raise _astray(where.host, "", "loopback")
         return _for_httpx2(where)
 
@@ -105,18 +112,22 @@ class Guard(httpcore2.AsyncNetworkBackend):
         for name in dict.fromkeys(names):
             address = address_in(name)
             kind = kind_of(address) if address else "special"
-            if address is None or not await self._allows(address) or (here and kind != "loopback"):
+            goes = address is not None and await self._allows(address, (host, port))
+            if address is None or not goes or (here and kind != "loopback"):
                 raise _astray(host, name, kind)
             found.append(address)
         return found[:_MOST_ADDRESSES]
 
-    async def _allows(self, address: Address) -> bool:
+    async def _allows(self, address: Address, place: tuple[str, int]) -> bool:
         kind = kind_of(address)
         if kind in ("public", "special"):
             return kind == "public"
-        return allowed(address, await self._reach_of_home())
+        return allowed(address, await self._reach_to(place))
 
-    async def _reach_of_home(self) -> Reach:
+    async def _reach_to(self, place: tuple[str, int]) -> Reach:
+        """Return how far in `place`, a host with its port, may be."""
+        if place in self._typed:
+            return self._typed[place]
         if self._reach is None:
             self._reach = await self._found_reach()
         return self._reach
@@ -140,6 +151,18 @@ class Guard(httpcore2.AsyncNetworkBackend):
         return "private" if kinds == {"private"} else "public"
 
 
+def _typed(url: str) -> tuple[tuple[str, int], Reach]:
+    """Return the host and port of an address of the user's, and how far in that is.
+
+    A name that only resolves to this machine may be anybody's.
+    """
+    try:
+        where = web_address(url)
+    except ValueError:
+        return ("", 0), "public"
+    return (where.host, where.port), "loopback" if where.is_here else "private"
+
+
 def checked(url: str) -> WebAddress:
     """Return `url` in its pieces. Raises `SignInFault` where it is none that may be asked."""
     try:
@@ -151,7 +174,7 @@ def checked(url: str) -> WebAddress:
 def fault(said: str, *, final: bool = True) -> SignInFault:
     """Return the fault of a request that was not sent, or not answered."""
     hint = _HINT if final else "Try again in a moment."
-    return SignInFault(said, step="discovery", hint=hint, final=final)
+    return SignInFault(said, step="", hint=hint, final=final)
 
 
 def _named(url: str) -> str:
@@ -176,4 +199,5 @@ def _for_httpx2(where: WebAddress) -> httpx2.URL:
 
 def _astray(host: str, address: str, kind: Kind) -> SignInFault:
     at = f"is at {address}, {_WORDS[kind]}" if address else f"is {_WORDS[kind]}"
-    return fault(f"{host} was not asked: it {at}.")
+    said = f"{host} was not asked: it {at}."
+    return SignInFault(said, step="", hint=_HINT if kind == "special" else _HINT_INNER)

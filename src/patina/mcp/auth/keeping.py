@@ -44,7 +44,8 @@ class Held:
     `lock` is held while its tokens are renewed. `refusal` is what the server last refused with,
     `nonce` what it wants to find in proofs (RFC 9449 section 9). Until `trouble_until`
     (`Clock.monotonic`) a renewal that did not go well is not tried again while the old token
-    serves, nor what a machine asked for and what `failed` for good.
+    serves, nor what a machine asked for and what `failed` for good. `troubles` counts the renewals
+    that failed, the last one with `trouble`.
     """
 
     def __init__(self, server: str, means: Means) -> None:
@@ -55,6 +56,8 @@ class Held:
         self.nonce = ""
         self.trouble_until = 0.0
         self.failed: SignInFault | None = None
+        self.trouble: SignInFault | None = None
+        self.troubles = 0
         self._hopeless = ("", 0.0)
         self._record: bytes | None = None
         self._grant: Grant | None = None
@@ -149,7 +152,7 @@ def fits(grant: Grant, settings: ServerSettings) -> bool:
     oauth = settings.oauth
     return (
         grant.url == settings.url
-        and (not oauth.issuer or grant.server.issuer in ("", oauth.issuer))
+        and (not oauth.issuer or grant.server.issuer.rstrip("/") in ("", oauth.issuer.rstrip("/")))
         and (not oauth.client_id or grant.client.client_id in ("", oauth.client_id))
     )
 

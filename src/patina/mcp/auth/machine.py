@@ -5,6 +5,7 @@ Facts: RFC 6749 4.4, RFC 7523 2.1, RFC 8693.
 
 from typing import Any
 
+from patina.mcp.auth.failing import stepping
 from patina.mcp.auth.finding import fetching, find, resolved, signing_of, wish_of
 from patina.mcp.auth.keeping import Held
 from patina.mcp.auth.registration import Wish
@@ -24,12 +25,14 @@ async def sign_in_as_machine(held: Held, settings: ServerSettings) -> Grant:
 
     means, old = held.means, await held.grant(settings)
     async with fetching(means, settings) as fetch:
-        found = await find(fetch, settings, held.refusal)
+        with stepping("discovery"):
+            found = await find(fetch, settings, held.refusal)
         scope = choose(found, held.refusal, configured=settings.oauth.scope, machine=True)
         wish = await wish_of(means, settings, scope=scope)
         now = means.now()
         kept = old.client if old else None
-        client = await client_for(fetch, found.server, wish, kept, now=now)
+        with stepping("registration"):
+            client = await client_for(fetch, found.server, wish, kept, now=now)
         key = proof_key(held.refusal, found.server.dpop, old.key if old else "")
         asking = _Asking(fetch, found, client, wish, key, now)
         tokens = await asking.tokens(means.keys, settings.oauth)

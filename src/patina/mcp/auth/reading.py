@@ -16,6 +16,8 @@ from patina.model.pages import host_of
 MOST_BYTES: Final = 1024 * 1024
 _MOST_TEXT: Final = 64 * 1024
 _MOST_ENTRIES: Final = 500
+# Of all texts of a list together: they are kept with the sign-in.
+_MOST_LISTED: Final = 32 * 1024
 _PLAIN: Final = re.compile(r"[\x21-\x7e]+")
 # What no field may be, read or not: a page that shows it would run it.
 _RUNS: Final = re.compile(r"[\x00-\x20]*(javascript|data|vbscript|file|blob)[\x00-\x20]*:", re.I)
@@ -47,11 +49,16 @@ def plain(fields: Mapping[str, Any], name: str) -> str:
 
 
 def texts(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """Return the texts in a list, () where there is no list."""
+    """Return the texts in a list, as many as are sensible; () where there is no list."""
     value = fields.get(name)
     if not isinstance(value, list):
         return ()
-    return tuple(e for e in value[:_MOST_ENTRIES] if isinstance(e, str) and len(e) <= _MOST_TEXT)
+    found, left = [], _MOST_LISTED
+    for entry in value[:_MOST_ENTRIES]:
+        if isinstance(entry, str) and len(entry) <= left:
+            found.append(entry)
+            left -= len(entry)
+    return tuple(found)
 
 
 def is_loopback(url: str) -> bool:

@@ -6,23 +6,26 @@ from typing import Final
 import anyio
 from msgspec.structs import replace
 
-from patina.mcp.auth.failing import SignInFault
+from patina.mcp.auth.failing import SignInFault, Step
 from patina.mcp.auth.finding import fetching, find, signing_of, wish_of
 from patina.mcp.auth.keeping import Held, alive, due, spent
 from patina.mcp.auth.modes import is_machine, mode
 from patina.mcp.auth.scopes import covers, union
 from patina.mcp.auth.shapes import Client, Fetch, Grant, Tokens
+from patina.mcp.auth.token_endpoint import UNKNOWN_CLIENT
 from patina.mcp.failing import AWAY
 from patina.model.faults import ConfigFault
 from patina.model.settings import ServerSettings
 
+# Characters of the scopes that a server may have asked for since the last sign-in.
+_MOST_WANTED: Final = 2000
 _log = logging.getLogger(__name__)
 # What a renewal may take, cancelled or not: an answer that nobody hears is a sign-in lost.
 _MOST: Final = 45.0
 # How long a renewal that failed is left alone while the old token still serves (seconds).
 _REST: Final = 10.0
-# Errors of a token endpoint (RFC 6749 5.2) that say: this client is not known any more.
-_UNKNOWN_CLIENT: Final = ("invalid_client", "unauthorized_client")
+# Errors of a token endpoint that say: this sign-in has ended (RFC 6749 5.2, and GitHub's).
+_ENDED: Final = ("invalid_grant", "bad_refresh_token")
 
 
 async def fresh(held: Held, settings: ServerSettings, *, refused: str = "") -> Grant | None:
@@ -30,14 +33,14 @@ async def fresh(held: Held, settings: ServerSettings, *, refused: str = "") -> G
 
     `refused` is an access token that the server does not take any more, whatever the clock says.
     Raises `SignInFault`: not `final` where the token could not be renewed now and the old one has
-    ended; `final` where a machine's credentials are refused, or what is kept cannot be read.
+    ended, or what is kept cannot be read; `final` where a machine's credentials are refused.
     """
     try:
         return await _fresh(held, settings, refused)
     except ConfigFault as fault:
-        if mode(settings, held.refusal) == "none":
-            return None  # for all that is known it needs no sign-in, and nobody else's trouble
         grant = held.last(settings)
+        if grant is None and mode(settings, held.refusal) == "none":
+            return None  # for all that is known it needs no sign-in, and nobody else's trouble
         if grant and alive(grant, held.means.now()) and grant.tokens.access != refused:
             return grant
         failure = fault.failure
@@ -46,6 +49,7 @@ async def fresh(held: Held, settings: ServerSettings, *, refused: str = "") -> G
             step="refresh",
             hint=failure.hint,
             code=failure.code,
+            final=False,  # nobody's sign-in could be kept either
         ) from None
 
 
@@ -54,7 +58,10 @@ async def _fresh(held: Held, settings: ServerSettings, refused: str) -> Grant | 
     grant = await held.grant(settings)
     if _is_good(held, grant, refused) or (grant is None and not machine):
         return grant
+    troubles = held.troubles
     async with held.lock:
+        if held.trouble is not None and held.troubles != troubles:
+            raise held.trouble  # for which another task has just waited
         grant = await held.grant(settings)
         if _is_good(held, grant, refused):  # another task was faster
             return grant
@@ -63,9 +70,13 @@ async def _fresh(held: Held, settings: ServerSettings, refused: str) -> Grant | 
             if _is_good(held, grant, refused):  # another process was faster
                 return grant
             with anyio.move_on_after(_MOST, shield=True):
-                if machine:
-                    return await _as_machine(held, settings)
-                return None if grant is None else await _renewed(held, settings, grant, refused)
+                try:
+                    if machine:
+                        return await _as_machine(held, settings)
+                    return None if grant is None else await _renewed(held, settings, grant, refused)
+                except SignInFault as fault:
+                    held.troubles, held.trouble = held.troubles + 1, fault
+                    raise
     raise SignInFault(
         f"Server {held.server}: its sign-in was not renewed within {_MOST:g} s.",
         step="refresh",
@@ -86,7 +97,8 @@ async def remember_scope(held: Held, scope: str) -> None:
     async with held.lock, held.means.grants.alone(held.server):
         now = await held.kept(anew=True)
         if now is not None:
-            await held.keep(replace(now, wanted=union(now.wanted, scope)))
+            wanted = union(now.wanted, scope)
+            await held.keep(replace(now, wanted=wanted if len(wanted) <= _MOST_WANTED else scope))
 
 
 def _is_good(held: Held, grant: Grant | None, refused: str) -> bool:
@@ -112,9 +124,11 @@ async def _renewed(
             grant = await _completed(held, settings, grant, fetch)
             tokens = await _asked(held, settings, grant, fetch)
     except SignInFault as fault:
-        if fault.error == "invalid_grant" or fault.error in _UNKNOWN_CLIENT:
+        unknown = fault.error in UNKNOWN_CLIENT
+        # A client that the user configured is the user's to mend, and the sign-in is good then.
+        if fault.error in _ENDED or (unknown and grant.client.origin != "configured"):
             left = spent(grant, access=serving)
-            if fault.error in _UNKNOWN_CLIENT and grant.client.origin == "registered":
+            if unknown and grant.client.origin == "registered":
                 left = replace(left, client=Client(client_id=""))
             await held.keep(left)
             return left if serving else None
@@ -183,7 +197,7 @@ async def _as_machine(held: Held, settings: ServerSettings) -> Grant:
     except SignInFault as fault:
         held.trouble_until = held.means.clock.monotonic() + _REST
         if not fault.final:
-            raise _not_now(held.server, fault) from fault
+            raise _not_now(held.server, fault, fault.step or "token") from fault
         held.failed = fault
         raise
     await held.keep(grant)
@@ -200,11 +214,11 @@ def _together(old: Tokens, new: Tokens) -> Tokens:
     )
 
 
-def _not_now(server: str, fault: SignInFault) -> SignInFault:
+def _not_now(server: str, fault: SignInFault, step: Step = "refresh") -> SignInFault:
     failure = fault.failure
     return SignInFault(
         f"Server {server}: the sign-in could not be renewed now. {failure.message}",
-        step="refresh",
+        step=step,
         hint=failure.hint or "Try again in a while; the sign-in itself is kept.",
         code=failure.code if fault.final else AWAY,
         error=fault.error,

@@ -57,7 +57,8 @@ class AuthServer(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `methods` are those of its token endpoint to know clients by; `challenges` of PKCE; `iss` says
     that it puts `iss` into what it redirects with, `cimd` that a client may be named by the address
-    of its metadata. `assumed`: it has no metadata, and its places are the usual ones.
+    of its metadata. `assumed`: it has no metadata, and its places are the usual ones; `guessed`:
+    nobody said what it calls itself, and `issuer` is but its origin.
     """
 
     issuer: str
@@ -74,6 +75,7 @@ class AuthServer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     iss: bool = False
     cimd: bool = False
     assumed: bool = False
+    guessed: bool = False
 
 
 class Discovered(Struct, frozen=True, kw_only=True, omit_defaults=True):

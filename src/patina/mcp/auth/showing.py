@@ -45,8 +45,7 @@ def ended(server: str, settings: ServerSettings, fault: Fault, step: str) -> Sig
     """Return the state of a sign-in that came as far as `step`, and ended with `fault`."""
     failure = fault.failure
     states: dict[str, SignInState] = {DENIED: "denied", TIMED_OUT: "timeout"}
-    # A part may know its step no better than whoever called it: that is the step that counts.
-    at = fault.step if isinstance(fault, SignInFault) and fault.step != "discovery" else step
+    at = (fault.step if isinstance(fault, SignInFault) else "") or step
     return SignIn(
         server=server,
         state=states.get(failure.code, "error"),

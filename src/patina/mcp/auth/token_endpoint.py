@@ -17,6 +17,10 @@ from patina.mcp.auth.shapes import Answer, AuthServer, Client, Fetch, Tokens
 _LONGEST: Final = 10 * 365 * 86400.0
 # Errors after which the same may go well.
 _PASSING: Final = ("temporarily_unavailable", "server_error", "slow_down")
+# Errors that say: this is not the client. The last one is GitHub's.
+UNKNOWN_CLIENT: Final = ("invalid_client", "unauthorized_client", "incorrect_client_credentials")
+# Grants that a person gave.
+_OF_PEOPLE: Final = ("authorization_code", "refresh_token")
 
 
 class TokenEndpoint:
@@ -75,7 +79,8 @@ class TokenEndpoint:
             answer = await self._post(self._server.token_endpoint, form, nonce=nonce)
             found = _answered(answer)
         if found is None or found.get("error") or not 200 <= answer.status < 300:
-            raise self._refusal(answer, found)
+            by_person = form.get("grant_type") in _OF_PEOPLE
+            raise self._refusal(answer, found, by_person=by_person)
         return found
 
     async def revoke(self, token: str, kind: str) -> None:
@@ -84,7 +89,7 @@ class TokenEndpoint:
         answer = await self._post(self._server.revocation_endpoint, form)
         found = _answered(answer)
         if not 200 <= answer.status < 300 or (found and found.get("error")):
-            raise self._refusal(answer, found, "did not end the sign-in")
+            raise self._refusal(answer, found, "did not end the sign-in", by_person=True)
 
     async def _post(self, url: str, form: Mapping[str, str], *, nonce: str = "") -> Answer:
         from urllib.parse import urlencode
@@ -120,14 +125,20 @@ class TokenEndpoint:
             )
 
     def _refusal(
-        self, answer: Answer, found: dict[str, Any] | None, what: str = "refused"
+        self,
+        answer: Answer,
+        found: dict[str, Any] | None,
+        what: str = "refused",
+        *,
+        by_person: bool,
     ) -> SignInFault:
         error, words = said(found)
         why = words or f"HTTP status {answer.status}"
         # A gateway's page, or that of a hotel's network, says nothing about the grant.
         final = bool(error) and error not in _PASSING and not unwell(answer.status)
-        hint = "Sign in again." if final else "Try again in a moment."
-        if error in ("invalid_client", "unauthorized_client"):
+        hint = "Sign in again." if by_person else "Check the `oauth` settings of the server."
+        hint = hint if final else "Try again in a moment."
+        if error in UNKNOWN_CLIENT:
             hint = "Check `client_id`, `client_secret` and `private_key` in the `oauth` settings."
         return self._fault(f"{what}: {why}", hint=hint, error=error, final=final)
 
