@@ -13,11 +13,13 @@ import msgspec
 import psutil
 from tests.canary.canaries import CANARIES
 from tests.canary.leaky_web import Web
+from tests.cli.terminal import CTRL_D, terminal
 
 from patina.mcp.auth.shapes import AuthServer, Client, Grant, Tokens
 
 SERVER = str(Path(__file__).with_name("leaky_server.py"))
 SECONDS = 120.0
+PROMPT = "> "
 
 
 CONFIGURATION = """version = 1
@@ -220,6 +222,25 @@ def converse(evidence: Evidence) -> None:
     evidence.patina("ask", "-c", "--no-tools", f"{secrets} and more")
 
 
+def talk(evidence: Evidence) -> None:
+    """A chat in a terminal, where servers, models and the person have secrets in what they say."""
+    typed = f"Call leaky__spill {CANARIES['key of .env']}"
+    arguments = ("chat", "--approve", "all,start:leaky,start:other")
+    with terminal(*arguments, variables=evidence.variables) as screen:
+        screen.see(PROMPT)
+        for line in (typed, "/mcp", "/tools", "/status", "/export"):
+            screen.type(f"{line}\n")
+            screen.see(f"{line}\r\n")
+            screen.see(f"\r\n{PROMPT}")
+        screen.type(CTRL_D)
+        code = screen.end()
+    # What somebody types is shown to them.
+    shown = screen.shown.replace(typed, "", 1)
+    evidence.said.append(("chat", shown.encode()))
+    if code or "leaky__spill" not in shown:
+        evidence.refused.append(f"chat ended with {code}: {shown[-2000:]}")
+
+
 def inspect(evidence: Evidence) -> None:
     """The commands that show what is known of servers, models and conversations."""
     for command in (
@@ -262,6 +283,31 @@ def inspect(evidence: Evidence) -> None:
         "reindex",
     ):
         evidence.patina(*command.split(), code=None)
+
+
+def take_over(evidence: Evidence, folder: Path) -> None:
+    """A conversation of another program, in which secrets stand wherever something can stand."""
+    secrets = " ".join(CANARIES.values())
+    asked = {
+        "id": "a",
+        "author": {"role": "user"},
+        "create_time": 1.7e9,
+        "content": {"content_type": "text", "parts": [secrets]},
+    }
+    conversation = {
+        "conversation_id": "11111111-1111-1111-1111-111111111111",
+        "title": secrets,
+        "create_time": 1.7e9,
+        "update_time": 1.7e9,
+        "current_node": "a",
+        "mapping": {
+            "r": {"id": "r", "message": None, "parent": None, "children": ["a"]},
+            "a": {"id": "a", "message": asked, "parent": "r", "children": []},
+        },
+    }
+    path = folder / "conversations.json"
+    path.write_bytes(msgspec.json.encode([conversation]))
+    evidence.patina("sessions", "import", str(path))
 
 
 def rename(evidence: Evidence) -> None:

@@ -37,6 +37,8 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
         flows.keep_secrets(run)
         flows.sign_in(run, web.url)
         flows.converse(found)
+        flows.talk(found)
+        flows.take_over(found, folder)
         flows.rename(found)
         flows.inspect(found)
         flows.export(found, folder / "exported")

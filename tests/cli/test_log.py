@@ -75,7 +75,7 @@ def test_secrets_are_masked_wherever_they_stand(file: Path, logger: logging.Logg
 
 
 def test_levels(file: Path, logger: logging.Logger) -> None:
-    foreign = logging.getLogger("httpcore2.test")
+    foreign = logging.getLogger("asyncio.test")
     install_log(file, "info", Redactor())
     foreign.info("no")
     foreign.warning("yes")

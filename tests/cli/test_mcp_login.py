@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from tests.cli.model_server import model_server
 from tests.cli.sign_in_server import SignInServer, sign_in_server
 from tests.cli.support import home, in_process, patina
 from tests.cli.terminal import CTRL_C, terminal
@@ -321,6 +322,28 @@ def test_a_local_server_is_started_with_the_token(  # A-57
     assert listed("mine")["sign_in"] == "connected"
 
 
+def test_a_conversation_without_anybody_begins_no_sign_in(
+    far: SignInServer, browser: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(browser)
+    assert patina("mcp", "logout", "far").returncode == 0
+    with model_server() as model:
+        monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+        monkeypatch.setenv("OPENAI_BASE_URL", model.url)
+        before, pages = len(far.asked), len(opened(browser))
+        for style in ("--json", "--no-stream"):
+            done = patina(
+                *("ask", style, "-m", "openai/one", "--approve", "all", "call far__one {}"),
+                variables=browser,
+            )
+            assert "wants you to sign in" in done.stdout + done.stderr
+        called = patina("mcp", "call", "far", "one", "--approve", "all", variables=browser)
+        assert called.returncode == 4
+        assert "patina mcp login far" in called.stderr
+    assert set(far.asked[before:]) == {"/mcp"}
+    assert len(opened(browser)) == pages
+
+
 def test_an_unknown_server_and_one_that_is_started_here() -> None:
     assert patina("mcp", "login", "nobody").returncode == 2
     assert in_process("mcp", "add", "mine", "--", *DEMO) == 0
@@ -333,7 +356,8 @@ def test_in_a_chat(far: SignInServer, browser: dict[str, str]) -> None:
     with terminal("chat", variables=browser) as screen:
         screen.see("> ")
         # It is connected in the background, and refuses that.
-        screen.press_until("/mcp\n", "sign in needed: /mcp login far")
+        screen.press_until("/mcp\n", "**far**: enabled, sign in needed: /mcp login far")
+        assert "last error" not in screen.shown
         screen.type("/mcp logi\t")
         screen.see("n ")
         screen.type("f\t")

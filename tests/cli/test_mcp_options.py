@@ -1,6 +1,5 @@
 """`patina mcp add` and `edit`: every option, and the settings that it becomes."""
 
-import json
 import tomllib
 from typing import Any
 

@@ -3,9 +3,10 @@
 import csv
 import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from time import process_time
 
 import anyio
 import pytest
@@ -135,6 +136,20 @@ def test_the_money_of_a_deleted_conversation_stays() -> None:
     assert "01936f3e-7c00  (deleted)" in result.stdout
     assert "secret" not in result.stdout
     assert ESC not in result.stdout
+
+
+def test_what_was_spent_further_east_is_not_hidden() -> None:
+    now = datetime.now(tz=UTC)
+    days = [(now + timedelta(days)).date().isoformat() for days in (1, 200)]
+    for day in days:
+        spend(entry(day, "p/m", "0.5"))
+    west = {"TZ": "UTC0"}
+    assert patina("usage", variables=west).stdout.startswith(f"{days[0]}\t1\t")
+    shown = patina("usage", "--since", "all", variables=west).stdout.splitlines()
+    assert [line[:10] for line in shown] == days
+    assert patina("usage", "--until", "today", variables=west).stdout == ""
+    report = patina("usage", "--since", "all", "--chart", "--by", "month", variables=west)
+    assert "$1.00 in 2 requests" in report.stdout
 
 
 @pytest.mark.usefixtures("spent")
@@ -268,10 +283,19 @@ async def made(by: str, limit: int | None = None) -> Table:
 @pytest.mark.parametrize("bars", ["blocks", "ascii", "none"])
 async def test_it_fits_the_window(width: int, bars: Bars) -> None:
     drawn = lines(await made("model", 2), None, width=width, bars=bars)
-    assert max(map(len, drawn)) <= max(width, 54)
+    assert max(map(len, drawn)) <= max(width, 24)
     assert drawn[0].startswith("MODEL")
     assert drawn[-1].startswith("total")
     assert "(2 others)" in drawn[-2]
+
+
+@pytest.mark.anyio
+async def test_a_narrow_window_says_that_a_price_is_missing() -> None:
+    drawn = lines(await made("provider", None), None, width=30, bars="none")
+    assert max(map(len, drawn)) <= 30
+    assert [line.split()[1] for line in drawn] == [
+        "COST", "$4.5000", "$0.2500", "unknown", "$0.0000", "$4.7500+?",
+    ]  # fmt: skip
 
 
 def test_hostile_names_are_cells_only() -> None:
@@ -280,6 +304,23 @@ def test_hostile_names_are_cells_only() -> None:
     assert len(drawn) == 2
     assert ESC not in "".join(drawn)
     assert not any("\n" in cell or "\t" in cell or ESC in cell for cell in cells(row, row.key))
+
+
+def test_ten_years_of_days_are_drawn_at_once() -> None:
+    days = tuple(Row(key=f"{2000 + number:04}-11-01", requests=number) for number in range(4_000))
+    begun = process_time()
+    drawn = lines(Table(by="day", rows=days, total=Row()), None, width=80, bars="blocks")
+    assert len(drawn) == 4_002
+    # Longer by ten where each cell measured its whole column.
+    assert process_time() - begun < 1
+
+
+def test_a_name_without_end_is_cut_at_once() -> None:
+    row = Row(key="p/" + "m\u0301" * 500_000, requests=1)
+    begun = process_time()
+    drawn = lines(Table(by="model", rows=(row,), total=row), None, width=80, bars="blocks")
+    assert max(map(len, drawn)) < 200
+    assert process_time() - begun < 1
 
 
 def test_wide_characters_stay_in_their_columns() -> None:

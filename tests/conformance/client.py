@@ -56,6 +56,8 @@ class Given:
 class Defaults:
     """A person who takes every form as it is offered, and lets no model answer."""
 
+    present = True
+
     def progress(self, done: float, total: float | None, text: str) -> None:
         """Look away."""
 

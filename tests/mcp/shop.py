@@ -45,6 +45,8 @@ PROMPT: Final[dict[str, Any]] = {
 class Person:
     """A dialog that notes what it is told and asked. `answers` are given in turn, then the last."""
 
+    present = True
+
     def __init__(self, *answers: Answered, sampled: Sampled | Exception | None = None) -> None:
         self.steps: list[tuple[float, float | None, str]] = []
         self.logs: list[tuple[str, str]] = []

@@ -27,6 +27,8 @@ ERAS: Final = pytest.mark.parametrize("era", [OLDER, NEWER])
 class Listener:
     """A dialog that notes all it is told, and gives `answer` to every question, once it may."""
 
+    present = True
+
     def __init__(self, answer: str = "red") -> None:
         self.states: list[TaskState] = []
         self.steps: list[float] = []

@@ -25,7 +25,7 @@ from patina.mcp.toolset import Toolset
 from patina.model.chat import ToolInfo
 from patina.model.faults import EXIT_PERMISSION, McpFault
 from patina.model.parts import text_of
-from patina.model.questions import TaskState
+from patina.model.questions import Answered, Asked, TaskState
 from patina.model.settings import OAuthSettings
 
 pytestmark = pytest.mark.anyio
@@ -94,6 +94,53 @@ async def test_a_person_signs_in_within_the_call(house: House, wire: str) -> Non
         assert page.text.startswith("s wants you to sign in, which is done at 127.0.0.1.")
         assert found.desk.counts["prompts"] == 1
         assert supervisor.connected("s")
+
+
+# P-09 P-19
+@pytest.mark.parametrize("kept", [True, False])
+async def test_nothing_begins_in_a_call_where_nobody_is_there(
+    handshake: Estate, kept: bool
+) -> None:
+    """Who signs people in is not asked, and nothing is registered."""
+    if kept:
+        await signed_in(handshake)
+        handshake.desk.revoke_all()
+    async with handshake.patina() as supervisor:
+        if kept:
+            with pytest.raises(McpFault):
+                await call(supervisor)  # the renewal is tried, and known to be hopeless
+        handshake.desk.log.clear()
+        person = Human()
+        person.present = False
+        with pytest.raises(McpFault) as caught:
+            await call(supervisor, person)
+    assert (caught.value.failure.message, caught.value.failure.hint) == (WANTS, LOGIN)
+    assert person.pages == person.asked == []
+    assert handshake.desk.log == []
+
+
+async def test_a_call_goes_on_when_somebody_signs_in_in_another_terminal(
+    handshake: Estate,
+) -> None:
+    class Away(Human):
+        async def ask(self, asked: Asked) -> Answered:
+            self.pages.append(asked)
+            await sign_in_elsewhere(handshake)
+            handshake.clock.advance(2)
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    await signed_in(handshake)
+    async with handshake.patina() as supervisor:
+        assert await call(supervisor, n=1) == "done"
+        handshake.desk.revoke_all()
+        person = Away()
+        assert await call(supervisor, person, n=2) == "done"
+    (page,) = person.pages
+    assert "run `patina mcp login s` in another terminal" in page.text
+    assert "pasted address" in page.text
+    assert page.url.startswith(handshake.desk.url)
+    assert handshake.done == [{"n": 1}, {"n": 2}]
 
 
 # P-09 A-57

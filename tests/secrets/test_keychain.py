@@ -48,6 +48,23 @@ for _ in range(2):
 print(json.dumps(found))
 """
 
+# How long it takes to open what is kept, and then to ask for it and to mask.
+OPEN_KEPT = """\
+import json, time
+from patina.cli.context import Context
+from patina.model.faults import ConfigFault
+run = Context()
+began = time.monotonic()
+run.open_kept()
+opened = time.monotonic()
+try:
+    run.keys.get("far/KEY")
+except ConfigFault as fault:
+    why = str(fault)
+run.redactor.known("a text that is-as-if-1-secret-were-in-it")
+print(json.dumps([opened - began, why, time.monotonic() - opened]))
+"""
+
 
 @pytest.fixture(autouse=True)
 def no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +232,28 @@ def test_a_service_that_never_answers(tmp_path: Path) -> None:
         assert time.monotonic() - began < 8
     assert done.returncode == 0, done.stderr
     assert (home() / "key").exists()
+
+
+@NO_SERVICE
+def test_an_app_that_lives_on_waits_for_a_silent_keychain_once_and_before_it_starts(
+    service: Mapping[str, str],
+) -> None:
+    run(service, "keys", "set", "far/KEY", stdin="sk-canary-0123456789")
+    reference = "Authorization=Bearer secret:far/KEY"
+    run(service, "mcp", "add", "far", "--url", "https://a.example/mcp", "--header", reference)
+    with running(silent=True) as silent:
+        done = subprocess.run(
+            [sys.executable, "-c", OPEN_KEPT],
+            env={**os.environ, **silent},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 0, done.stderr
+    before, why, after = json.loads(done.stdout)
+    assert 2.9 < before < 4.5
+    assert "did not answer within 3 s" in why
+    assert after < 0.5
 
 
 @LINUX

@@ -17,6 +17,7 @@ from patina.model.chat import ToolInfo
 from patina.model.items import Message
 from patina.model.masking import (
     MASK,
+    MOST_PASSING,
     Known,
     masked,
     masked_bytes,
@@ -116,6 +117,20 @@ def test_words_that_are_kept_as_secrets_are_masked_but_for_common_ones() -> None
     assert redactor.known("correcthorse Mydoglikesme sevenseven") == f"{MASK} {MASK} {MASK}"
     assert redactor.known("the password of production") == "the password of production"
     assert redactor("in production") == f"in {MASK}"  # the log is no prose
+
+
+def test_tokens_that_come_and_go_do_not_pile_up() -> None:
+    redactor = Redactor()
+    redactor.add_kept("a-secret-that-stays-0123")
+    tokens = [f"token-number-{number:06}" for number in range(MOST_PASSING + 10)]
+    for token in tokens:
+        redactor.add_passing(token)
+        redactor.add_passing(tokens[0])  # is in use, and told again whenever the file is read
+    assert redactor.known("a-secret-that-stays-0123") == MASK
+    masked_ones = [redactor.known(token) == MASK for token in tokens]
+    assert masked_ones[0]
+    assert masked_ones[-MOST_PASSING + 1 :] == [True] * (MOST_PASSING - 1)
+    assert masked_ones.count(True) == MOST_PASSING
 
 
 def test_space_around_a_secret_and_ends_of_lines_make_no_difference() -> None:

@@ -5,14 +5,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from tests.secrets.places import Computer
+from tests.secrets.secret_service import missing, secret_service
 from tests.secrets.test_vault import HOMES
 from tests.secrets.vault_child import computer
 
 from patina.secrets.envelope import Home
+from patina.secrets.keychain import Keychain
 
 ROOT = Path(__file__).parents[2]
 POSIX = pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a POSIX signal")
@@ -84,6 +87,45 @@ def test_a_key_that_moves_is_always_there(tmp_path: Path, before: Home, work: st
         after.vault().rekey("file")
         after.vault().set("more", "goes on")
         assert after.everything() == {"openai": "sk-first-canary", "more": "goes on"}
+
+
+@POSIX
+@pytest.mark.skipif(bool(missing()), reason=missing() or "it is there")
+@pytest.mark.parametrize(
+    ("before", "work"), [("file", "keychain"), ("keychain", "file"), ("keychain", "rotate")]
+)
+def test_a_key_that_moves_to_or_from_a_keychain_is_always_there(  # M-24
+    tmp_path: Path, before: Home, work: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A short name: sockets have short ones only.
+    with tempfile.TemporaryDirectory(prefix="pt") as folder, secret_service(Path(folder)) as found:
+        for name, value in found.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("PYTHON_KEYRING_BACKEND", raising=False)
+
+        def keychain() -> Keychain:
+            return Keychain(os.environ)
+
+        def made(name: str) -> Computer:
+            one = Computer(tmp_path / name)
+            vault = one.vault(keychain=keychain)
+            vault.rekey(before)
+            vault.set("openai", "sk-first-canary")
+            return one
+
+        code, output = end(start(made("counted").folder, work))
+        assert code == 0
+        steps = int(output)
+        assert steps >= 6
+        for step in range(1, steps + 1):
+            one = made(str(step))  # keys in a keychain cannot be copied
+            assert end(start(one.folder, work, step))[0] == -signal.SIGKILL
+            after = one.vault(index=False, keychain=keychain)
+            assert after.get("openai") == "sk-first-canary", step
+            after.rekey()
+            after.set("more", "goes on")
+            again = one.vault(index=False, keychain=keychain)
+            assert [again.get(name) for name in again.names()] == ["goes on", "sk-first-canary"]
 
 
 @POSIX

@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.secrets.places import KEY, NEW_KEY, PHRASE, Computer
 
 from patina.config.files import update_file
+from patina.secrets.keychain import Keychain
 from patina.secrets.vault import Vault
 
 
@@ -34,6 +35,7 @@ WORK: dict[str, Callable[[Vault], object]] = {
     "file": lambda vault: vault.rekey("file"),
     "variable": lambda vault: vault.rekey("variable"),
     "passphrase": lambda vault: vault.rekey("passphrase"),
+    "keychain": lambda vault: vault.rekey("keychain"),
     "many": keep_many,
     "keep rotating": lambda vault: [vault.rekey("file") for _ in range(20)],
 }
@@ -63,6 +65,24 @@ class Steps:
         self.step()
 
 
+class SteppedKeychain(Keychain):
+    """The keychain of the session, with a step before and after each change of it."""
+
+    def __init__(self, steps: Steps) -> None:
+        super().__init__(os.environ)
+        self._steps = steps
+
+    def write(self, account: str, secret: str) -> None:
+        self._steps.step()
+        super().write(account, secret)
+        self._steps.step()
+
+    def remove(self, account: str) -> None:
+        self._steps.step()
+        super().remove(account)
+        self._steps.step()
+
+
 def computer(folder: Path) -> Computer:
     """The computer of these tests: all variables that may be needed are set."""
     variables = {"PATINA_KEY": KEY, "PATINA_KEY_NEW": NEW_KEY}
@@ -75,7 +95,7 @@ def main() -> None:
     steps = Steps(int(die_at[0]) if die_at else 0)
     # Without variables the first key goes into a file.
     here = Computer(Path(folder)) if work in ("many", "move") else computer(Path(folder))
-    WORK[work](here.vault(steps.update))
+    WORK[work](here.vault(steps.update, keychain=lambda: SteppedKeychain(steps)))
     print(steps.count)
 
 

@@ -19,7 +19,7 @@ from patina.config.paths import Paths
 from patina.engine.bus import Bus
 from patina.engine.clock import SystemClock
 from patina.engine.host import Engine
-from patina.engine.services import Services
+from patina.engine.services import Services, somebody
 from patina.mcp.auth.sign_ins import SignIns
 from patina.mcp.features import ServerFeatures
 from patina.mcp.keeper import NoticeLevel
@@ -74,7 +74,7 @@ class Setup(Struct, frozen=True, kw_only=True):
     `reload`, which reads the configuration anew, that holds for the configured servers too.
     `on_notice` hears every notice of a server as it is published, and must not wait. `mask` masks
     secrets in all that is stored, published and sent to a model. `grants` keep sign-ins to servers;
-    without them nobody can sign in.
+    without them nobody can sign in. `present` says whether a person may answer questions.
     """
 
     configured: Configured
@@ -91,6 +91,7 @@ class Setup(Struct, frozen=True, kw_only=True):
     drivers: Mapping[str, Driver] = {}
     mask: Mask = unmasked
     grants: Grants | None = None
+    present: Callable[[], bool] = somebody
 
 
 class App(Struct, frozen=True, kw_only=True):
@@ -216,6 +217,7 @@ def _services(setup: Setup, parts: _Parts) -> Services:
         watch=WATCH_SECONDS if setup.lives_on else 0.0,
         servers=lambda: supervisor.servers,
         models=lambda: usable_models(parts.providers),
+        present=setup.present,
     )
 
 

@@ -59,6 +59,7 @@ def chat(
     dim = terminal and use_color(run.environment.process, sys.stdout)
     news = ServerNews(terminal=terminal, dim=dim)
     setup = replace(setup_of(run, approve), lives_on=terminal, on_notice=news.hear)
+    run.open_kept()
     with open_in_thread(setup, model or "") as (portal, app):
         alerts = portal.start_task_soon(hear_alerts, app, news.hear)
         try:

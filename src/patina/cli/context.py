@@ -83,7 +83,8 @@ class Context:
             ask=ask_passphrase,
         )
         places = Places(paths.secrets_file, paths.legacy_secrets_file, paths.names_file)
-        return Vault(places, homes, update_file, self.redactor.add_kept)
+        redactor = self.redactor
+        return Vault(places, homes, update_file, redactor.add_kept, redactor.add_passing)
 
     @cached_property
     def grants(self) -> Grants:
@@ -125,6 +126,20 @@ class Context:
             if self.vault.home() == "passphrase" and self._needs_kept():
                 self.vault.unlock()
         self.vault.homes.ask = ask_nobody
+
+    def open_kept(self) -> None:
+        """Open the kept secrets now, where they are needed: for an app that lives on.
+
+        A keychain may take seconds, in which such an app would do nothing else. One that does not
+        answer is given up here. What cannot be opened is told by whatever needs it.
+        """
+        from contextlib import suppress
+
+        from patina.model.faults import ConfigFault
+
+        with suppress(ConfigFault):
+            if self._needs_kept():
+                self.vault.check()
 
     def _needs_kept(self) -> bool:
         """Whether the settings refer to kept secrets, or sign-ins were kept."""

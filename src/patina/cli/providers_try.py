@@ -72,7 +72,7 @@ async def _tried(app: "App", name: str) -> dict[str, Any]:
         effort=ref.effort,
         timeout=app.setup.configured.settings.chat.timeout,
     )
-    wanted = wanted_of(request, ref, Cause(purpose="chat"))
+    wanted = wanted_of(request, ref, Cause(purpose="chat"), driver)
     end: Finished | Failed | None = None
     text, first = "", None
     began = app.clock.monotonic()

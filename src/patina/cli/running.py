@@ -21,6 +21,7 @@ from patina.cli.secret_values import learn_secrets
 from patina.cli.signals import Signals
 from patina.cli.sinks import EventsSink, JsonSink, Sink, TextSink
 from patina.cli.space import warn_of_space
+from patina.cli.tty import anybody
 from patina.model.chat import split_tool_name
 from patina.model.faults import Fault, UsageFault
 from patina.permission.approvals import Approvals, parse_approvals
@@ -50,6 +51,7 @@ def setup_of(run: Context, approve: str = "ask", *, save: bool = True) -> Setup:
         reload=run.reload,
         mask=run.redactor.known,
         grants=run.grants,
+        present=anybody,
     )
 
 

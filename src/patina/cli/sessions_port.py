@@ -149,6 +149,7 @@ def import_(
                 shrink=shrink,
                 dry_run=dry_run,
                 told=lambda progress: told(progress.done, progress.total),
+                mask=mask,
             )
             for path in paths:
                 await importing.add(path, wanted)

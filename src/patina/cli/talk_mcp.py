@@ -108,15 +108,18 @@ class McpCommands:
         if not settings.enabled:
             return f"{name}: disabled"
         token = await anyio.to_thread.run_sync(self._token, status.server)
-        _, words = await signed_in(self._app, status.server)
         if status.wants_sign_in:
-            words = f"{words or 'sign in needed'}: /mcp login {status.server}"
-        facts = ["enabled", status.state, words or f"token: {token}"]
+            facts = ["enabled", f"sign in needed: /mcp login {status.server}"]
+        else:
+            _, words = await signed_in(self._app, status.server)
+            facts = ["enabled", status.state, words or f"token: {token}"]
         if status.tools >= 0:
             facts.append(f"{status.tools} tools")
         if self._debug:
             facts.append(f"session {status.session_id or 'none'}")
         line = f"{name}: {', '.join(facts)}"
+        if status.wants_sign_in:
+            return line
         what = "last error: " if status.state == "error" else ""
         return f"{line} — {what}{safe_line(status.text)}" if status.text else line
 

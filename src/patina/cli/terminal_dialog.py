@@ -113,6 +113,17 @@ class TerminalDialog:
     def _on_signal(self, number: int) -> bool:
         return self._questions is not None and self._questions.leave()
 
+    @property
+    def present(self) -> bool:
+        """As `Dialog.present`: a person, or the answers of the command line."""
+        if self._asked < len(self._given.answers):
+            return True
+        return not self._given.decline and self._someone().present
+
+    def _someone(self) -> Person:
+        self._person = self._person or Person()
+        return self._person
+
     def progress(self, done: float, total: float | None, text: str) -> None:
         """As `Dialog.progress`."""
         self._watchdog.restart()
@@ -143,7 +154,7 @@ class TerminalDialog:
             return await self._by_flag(asked, self._given.answers[self._asked - 1])
         if self._given.decline:
             return Answered(action="decline")
-        person = self._person = self._person or Person()
+        person = self._someone()
         if not person.present:
             self.unanswered = True
             self._say(unanswered_text(self._server, asked) + f" {FLAGS}")

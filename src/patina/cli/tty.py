@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
+from functools import cache
 from typing import Final, TextIO
 
 import anyio
@@ -49,6 +50,12 @@ class Person:
     async def confirm(self, question: str) -> bool:
         """Ask a question whose answer is no unless it is "y" or "yes"."""
         return (await self.ask(f"{question} [y/N] ")).strip().lower() in ("y", "yes")
+
+
+@cache
+def anybody() -> bool:
+    """Whether anybody sits at the controlling terminal. It is looked for once in a process."""
+    return Person().present
 
 
 def _controlling_terminal() -> TextIO | None:

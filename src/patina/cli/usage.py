@@ -3,12 +3,13 @@
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar, get_args
 
 import anyio
 import click
 from msgspec import Struct
+from msgspec.structs import replace
 
 from patina.billing.reports import shape, words
 from patina.billing.reports.collect import collect, foresee
@@ -32,6 +33,9 @@ _ALL: Final = {
 }
 # What a person reads of names, which may be thousands; programs get all of them.
 _SHOWN: Final = 20
+
+# Days that time zones are apart at most.
+_AHEAD: Final = 2
 
 _Answer = TypeVar("_Answer")
 
@@ -89,7 +93,7 @@ def usage(
     """
     run = context(ctx)
     now = datetime.now(tz=UTC).astimezone()
-    asked = _Asked(
+    wanted = _Asked(
         by=by,
         period=_period(by, since, until, now),
         now=now,
@@ -101,10 +105,11 @@ def usage(
         pdf=pdf or "",
         force=force,
     )
-    asked.check()
+    wanted.check()
     given = {"model": model, "provider": provider, "conversation": conversation}
 
     async def body(ledger: Ledger) -> None:
+        asked = wanted if until else await _with_days_ahead(ledger, wanted)
         only = await _narrowing(ledger, given)
         if asked.csv:
             count = await write_csv(ledger, asked.period, only, asked.csv, force=asked.force)
@@ -175,6 +180,17 @@ def _with_ledger(run: Context, body: Callable[[Ledger], Awaitable[_Answer]]) -> 
     return anyio.run(opened_ledger)
 
 
+async def _with_days_ahead(ledger: Ledger, asked: _Asked) -> _Asked:
+    """Go on to days that are still to come here, where there were requests on them: their days
+    are those of a time zone further east, or of a clock that was wrong.
+    """
+    over = asked.period
+    most = (asked.now.date() + timedelta(_AHEAD)).isoformat() if over.since else ""
+    ahead = await ledger.sums("day", asked.today, most)
+    last = ahead[-1].key if ahead else asked.today
+    return replace(asked, period=Period(over.since, max(over.until, last)))
+
+
 async def _narrowing(ledger: Ledger, given: Mapping[str, str | None]) -> dict[str, str]:
     """Return what requests are narrowed to. Names may be shortened where there is one only."""
     only: dict[str, str] = {}
@@ -185,12 +201,11 @@ async def _narrowing(ledger: Ledger, given: Mapping[str, str | None]) -> dict[st
         fitting = [key for key in keys if key.partition("/")[2] == model]
         only["model"] = model if model in keys else _single(fitting, model, "model")
     if conversation := given["conversation"]:
-        keys = [each.key for each in await ledger.sums("conversation")]
-        fitting = [key for key in keys if key.startswith(conversation)]
-        found = conversation in keys
-        only["conversation"] = (
-            conversation if found else _single(fitting, conversation, "conversation")
-        )
+        if not await ledger.sums("conversation", conversation=conversation):
+            keys = [each.key for each in await ledger.sums("conversation")]
+            fitting = [key for key in keys if key.startswith(conversation)]
+            conversation = _single(fitting, conversation, "conversation")
+        only["conversation"] = conversation
     return only
 
 
@@ -208,10 +223,14 @@ def _single(fitting: Sequence[str], name: str, what: str) -> str:
 
 async def _show(run: Context, ledger: Ledger, asked: _Asked, only: Mapping[str, str]) -> None:
     over = asked.period
-    sums = await ledger.sums(asked.by, over.since, over.until, **only)
     people = asked.people and not asked.as_json
-    limit = asked.limit or (_SHOWN if people and asked.by not in shape.TIMES else None)
-    table = shape.table(asked.by, sums, limit)
+    limit = asked.limit or (_SHOWN if people else None)
+    if limit is None or asked.by in shape.TIMES:
+        sums = await ledger.sums(asked.by, over.since, over.until, **only)
+        table = shape.table(asked.by, sums, asked.limit)
+    else:
+        found = await ledger.top(asked.by, limit, over.since, over.until, **only)
+        table = shape.top_table(asked.by, found)
     titles = await titles_of(run, table)
     if asked.as_json:
         print_json([_object(asked.by, row, titles) for row in table.rows])
@@ -242,8 +261,6 @@ def _print_table(asked: _Asked, drawn: Sequence[str]) -> None:
 
 
 async def _write_pdf(run: Context, ledger: Ledger, asked: _Asked, only: Mapping[str, str]) -> None:
-    from msgspec.structs import replace
-
     from patina import __version__
 
     limit = asked.limit or _SHOWN

@@ -20,6 +20,8 @@ _LONGEST_BAR: Final = 40
 _LEAST_KEY: Final = 12
 # Enough of an id to be the only one, and to be typed.
 _ID_SHOWN: Final = 13
+# No window shows more of a name, and measuring what is endless takes as long.
+_MOST_KEY: Final = 1_000
 # From a wide window to a narrow one: the shortest bar, how tokens are written, what is left out.
 _WAYS: Final[tuple[tuple[int, Callable[[int], str], tuple[str, ...]], ...]] = (
     (_SHORTEST_BAR, lambda count: f"{count:,}", ()),
@@ -31,6 +33,15 @@ _WAYS: Final[tuple[tuple[int, Callable[[int], str], tuple[str, ...]], ...]] = (
     (0, words.short, ("CACHED", "SHARE")),
     (0, words.short, ("CACHED", "SHARE", "IN", "OUT")),
 )
+# Then names are cut; and if that does not help, what the sentences below say of all is left out.
+_NARROW: Final[tuple[tuple[str, ...], ...]] = (
+    ("CACHED", "SHARE", "IN", "OUT"),
+    ("CACHED", "SHARE", "IN", "OUT", "ESTIMATED"),
+    ("CACHED", "SHARE", "IN", "OUT", "ESTIMATED", "NO PRICE"),
+    ("CACHED", "SHARE", "IN", "OUT", "ESTIMATED", "NO PRICE", "REQUESTS"),
+)
+# After an amount: there are requests whose price is unknown.
+_MORE: Final = "+?"
 
 
 class _Column(Struct, frozen=True):
@@ -54,15 +65,18 @@ def lines(
     room = _LONGEST_BAR if bars != "none" and any(map(_height, table.rows)) else 0
     columns: list[_Column] = []
     for shortest, number, without in _WAYS:
-        columns = [
-            column for column in _columns(table, titles, number) if column.heading not in without
-        ]
+        columns = _columns(table, titles, number, without)
         left = width - _width(columns)
         if left >= (shortest + len(_GAP) if room else 0):
             return _draw(
                 columns, _bars(table, min(left - len(_GAP), room) if shortest else 0, bars)
             )
-    spare = max(width - _width(columns[1:]) - len(_GAP), _LEAST_KEY)
+    for without in _NARROW:
+        columns = _columns(table, titles, words.short, without)
+        spare = width - _width(columns[1:]) - len(_GAP)
+        if spare >= _LEAST_KEY:
+            break
+    spare = max(spare, _LEAST_KEY)
     key = columns[0]
     columns[0] = _Column(key.heading, tuple(fit(cell, spare) for cell in key.cells), right=False)
     return _draw(columns, ())
@@ -86,14 +100,17 @@ def cells(row: Row, name: str) -> tuple[str, ...]:
 
 def name_of(table: Table, key: str, titles: Mapping[str, str] | None) -> str:
     """Return what a row is called, with the beginning of a conversation's id."""
-    name = safe_line(words.label(table.by, key, titles))
+    name = safe_line(words.label(table.by, key, titles)[:_MOST_KEY])
     if table.by == "conversation" and key and name != key:
         return f"{safe_line(key[:_ID_SHOWN])}{_GAP}{name}"
     return name
 
 
 def _columns(
-    table: Table, titles: Mapping[str, str] | None, number: Callable[[int], str]
+    table: Table,
+    titles: Mapping[str, str] | None,
+    number: Callable[[int], str],
+    without: tuple[str, ...],
 ) -> list[_Column]:
     rows = list(table.rows)
     names = [name_of(table, row.key, titles) for row in rows]
@@ -108,20 +125,25 @@ def _columns(
     def column(heading: str, cell: Callable[[Row], str]) -> _Column:
         return _Column(heading, tuple(map(cell, rows)))
 
+    def cost(row: Row) -> str:
+        text = words.dollars(row.cost, places)
+        missing = row.unknown and row.cost is not None and "NO PRICE" in without
+        return f"{text}{_MORE}" if missing else text
+
     found = [
         _Column(table.by.upper(), tuple(names), right=False),
         column("REQUESTS", lambda row: f"{row.requests:,}"),
         column("IN", lambda row: number(row.usage.input_tokens)),
         column("OUT", lambda row: number(row.usage.output_tokens)),
         column("CACHED", lambda row: number(row.usage.cache_read_tokens)),
-        column("COST", lambda row: words.dollars(row.cost, places)),
+        column("COST", cost),
         column("SHARE", lambda row: words.percent(row.share)),
     ]
     if table.total.unknown:
         found.append(column("NO PRICE", lambda row: f"{row.unknown:,}" if row.unknown else ""))
     if table.total.estimated:
         found.append(column("ESTIMATED", lambda row: f"{row.estimated:,}" if row.estimated else ""))
-    return found
+    return [each for each in found if each.heading not in without]
 
 
 def _bars(table: Table, room: int, bars: Bars) -> tuple[str, ...]:
@@ -139,13 +161,14 @@ def _width(columns: Sequence[_Column]) -> int:
 
 
 def _draw(columns: Sequence[_Column], bars: Sequence[str]) -> tuple[str, ...]:
+    widths = [column.width for column in columns]
     rows = [tuple(column.heading for column in columns)]
     rows += zip(*(column.cells for column in columns), strict=True)
     drawn = []
     for row, end in zip(rows, ("", *bars, *[""] * (len(rows) - 1 - len(bars))), strict=True):
         parts = [
-            _padded(cell, column.width, right=column.right)
-            for cell, column in zip(row, columns, strict=True)
+            _padded(cell, wide, right=column.right)
+            for cell, column, wide in zip(row, columns, widths, strict=True)
         ]
         drawn.append(_GAP.join([*parts, end]).rstrip())
     return tuple(drawn)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 5.0
 _INDEX_PATIENCE: Final = 0.3
 _PAGE: Final = 1_000
+# So few are read from their transcripts sooner than a large index is followed and gone through.
+_FEW: Final = 50
 
 
 async def titles_of(
@@ -27,6 +29,12 @@ async def titles_of(
     wanted |= {value for name, value in (also or {}).items() if name == "conversation"}
     if not wanted:
         return {}
+    if len(wanted) <= _FEW:
+        few: dict[str, str] = {}
+        with anyio.move_on_after(_PATIENCE):
+            await _look_up(run, wanted, few)
+            return few
+        return None
     from patina.assembly.library import open_library
 
     with anyio.move_on_after(_PATIENCE):
@@ -56,7 +64,7 @@ async def _listed(library: "Library", wanted: set[str]) -> dict[str, str]:
 
 
 async def _look_up(run: Context, wanted: set[str], found: dict[str, str]) -> None:
-    """Find what the index does not know yet."""
+    """Find titles in the transcripts themselves."""
     from patina.model.faults import Fault
     from patina.store.journal import FileJournal
 

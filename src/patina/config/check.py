@@ -30,8 +30,8 @@ _PROVIDER_NAMES = 'no space, "/" or ":", 64 at most'
 _STAND_IN = "demo"  # the built-in model always goes by this name
 _WEB = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
 _SOCKET = re.compile(r"wss?://[^\s/?#]+\S*", re.IGNORECASE)
-_DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
-_AMOUNT = re.compile(r"\d{1,12}(\.\d{1,12})?")
+_DATE = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])")
+_AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 _SHELL_VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
 
 _LIMITS = ("request_limit", "turn_limit", "conversation_limit", "daily_limit", "monthly_limit")

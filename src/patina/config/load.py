@@ -8,7 +8,6 @@ import msgspec
 
 from patina.config.document import read_document
 from patina.config.environment import Environment
-from patina.config.exposed import exposed
 from patina.config.keys import join_key, leaves, look_up, put, split_key
 from patina.config.literals import find_literals, move_literals
 from patina.config.overlay import Overlay
@@ -55,7 +54,7 @@ def load_config(
     warnings = [
         *environment.warnings,
         *_unknown(settings, document.values),
-        *(text for name, server in servers.items() for text in exposed(name, server)),
+        *_exposed(servers),
     ]
     if warnings:
         extra[WARNINGS] = warnings
@@ -99,6 +98,15 @@ def _unknown(settings: Settings, values: Mapping[str, Any]) -> list[str]:
         question = f" Did you mean {close[0]}?" if close else ""
         warnings.append(f"{join_key(path)} is not a setting and was ignored.{question}")
     return warnings
+
+
+def _exposed(servers: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each secret that stands where it can be read by others."""
+    if not servers:
+        return []
+    from patina.config.exposed import exposed
+
+    return [text for name, server in servers.items() for text in exposed(name, server)]
 
 
 def _strangers(

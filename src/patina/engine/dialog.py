@@ -84,6 +84,11 @@ class CallDialog:
         self._sampler: Sampler | None = None
         self._samplings: list[tuple[anyio.CancelScope, anyio.Event]] = []
 
+    @property
+    def present(self) -> bool:
+        """As `Dialog.present`."""
+        return not self._closed and self._services.present()
+
     def progress(self, done: float, total: float | None, text: str) -> None:
         """As `Dialog.progress`. Of those that come too fast only the newest is shown."""
         if self._closed or not math.isfinite(done):

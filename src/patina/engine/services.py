@@ -23,6 +23,11 @@ async def no_models() -> Sequence[ModelInfo]:
     return ()
 
 
+def somebody() -> bool:
+    """Say that somebody is there."""
+    return True
+
+
 class Services(Struct, frozen=True, kw_only=True):
     """The ports, the bus, and the bounds of a turn. `device` is stamped on every item.
 
@@ -32,7 +37,7 @@ class Services(Struct, frozen=True, kw_only=True):
     nobody does). `watch` is the number of seconds after which it looks again for what other
     processes wrote, 0 for never. `servers` returns the settings of the servers as they are now;
     `models` the models of the providers that can be used, within two seconds or so, and never
-    raises.
+    raises. `present` says whether a person may answer what is asked in a turn.
     """
 
     journal: Journal
@@ -53,6 +58,7 @@ class Services(Struct, frozen=True, kw_only=True):
     watch: float = 0.0
     servers: Callable[[], Mapping[str, ServerSettings]] = dict
     models: Callable[[], Awaitable[Sequence[ModelInfo]]] = no_models
+    present: Callable[[], bool] = somebody
 
     @property
     def mask(self) -> Mask:

@@ -31,6 +31,11 @@ class Patience:
         self._people = 0
         self._visit_until = 0.0
 
+    @property
+    def present(self) -> bool:
+        """As `Dialog.present`."""
+        return self._dialog is not None and self._dialog.present
+
     def progress(self, done: float, total: float | None, text: str) -> None:
         """As `Dialog.progress`."""
         self._restart()

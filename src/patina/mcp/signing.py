@@ -62,7 +62,7 @@ class Signing:
         """
         assert self._sign_ins is not None
         settings = self._settings(server)
-        visitor = _InCall(settings.display_name or server, dialog)
+        visitor = _InCall(server, settings, dialog)
         async with anyio.create_task_group() as tasks:
             # The person may be busy with the same for another call: that time is theirs, too.
             tasks.start_soon(_show_waiting, dialog)
@@ -133,7 +133,8 @@ class Refusals:
         self._left -= 1
         # Another call may have had its person sign in while this one was under way.
         again = self._signing.done(self._server) > self._since
-        if not again and self._signing.possible(self._server):
+        # Nobody is asked who signs people in, and nothing registered, before a person is there.
+        if not again and self._dialog.present and self._signing.possible(self._server):
             again = await self._signing.sign_in(self._server, self._dialog)
         self._since = self._signing.done(self._server)
         return again
@@ -142,9 +143,16 @@ class Refusals:
 class _InCall:
     """Implements `auth.visiting.Visitor` for the person of a call."""
 
-    def __init__(self, name: str, dialog: Dialog) -> None:
-        self._name = name
+    def __init__(self, server: str, settings: ServerSettings, dialog: Dialog) -> None:
+        self._name = settings.display_name or server
         self._dialog = dialog
+        # Only one of two sign-ins can have a port that is fixed: the other one waits for its end.
+        first = "decline this, and " if settings.oauth.redirect_port else ""
+        again = "ask again" if first else "this goes on by itself after that"
+        self._otherwise = (
+            f"Where no browser can come back to this machine, {first}run `patina mcp login {server}"
+            f"` in another terminal, which takes a pasted address; {again}."
+        )
 
     async def visit(self, page: "Page") -> bool:
         """As `Visitor.visit`."""
@@ -152,7 +160,7 @@ class _InCall:
         wanted = f" It will be allowed: {scope}." if scope else ""
         text = (
             f"{self._name} wants you to sign in, which is done at {page.host}.{wanted} "
-            "The call is made again then."
+            f"The call is made again then. {self._otherwise}"
         )
         asked = Asked(kind="url", text=text, url=page.url, host=page.host)
         answered = await self._dialog.ask(asked)

@@ -18,6 +18,8 @@ Mask = Callable[[str], str]
 MASK: Final = "***"
 # Shorter values are words, and would blank half of what people say.
 SHORTEST: Final = 8
+# Of those that come and go, so many are remembered: else an app that stays open only gets slower.
+MOST_PASSING: Final = 512
 
 T = TypeVar("T")
 _WORD: Final = 4  # bytes
@@ -61,6 +63,7 @@ class Known:
         self._mask = mask.encode()
         self._values: set[str] = set()
         self._forms: dict[bytes, int] = {}  # form: its characters
+        self._passing: dict[str, dict[bytes, int]] = {}  # the oldest first
         self._index: _Index | None = _Index({})
 
     def add(self, value: str, *, kept: bool = False) -> None:
@@ -73,9 +76,25 @@ class Known:
         if value in self._values or not self.masks(value, kept=kept):
             return
         self._values.add(value)
-        more = {form.encode("utf-8", "surrogatepass"): len(form) for form in forms_of(value)}
-        self._forms = self._forms | more
+        self._forms = self._forms | _encoded(value)
         self._index = None
+
+    def add_passing(self, value: str) -> None:
+        """As `add` of what is kept, for the tokens of a sign-in: when there are more than
+        `MOST_PASSING`, the one is forgotten that was not added again for the longest time.
+        """
+        others = {**self._passing}
+        forms = others.pop(value, None)
+        if forms is None:
+            if value in self._values or not self.masks(value, kept=True):
+                return
+            forms = _encoded(value)
+        if len(others) >= MOST_PASSING:
+            del others[next(iter(others))]
+        new = value not in self._passing
+        self._passing = {**others, value: forms}
+        if new:
+            self._index = None
 
     @staticmethod
     def masks(value: str, *, kept: bool = False) -> bool:
@@ -101,11 +120,18 @@ class Known:
         return b"".join(kept).decode("utf-8", "surrogatepass")
 
     def _indexed(self) -> "_Index":
-        forms = self._forms
-        index = _Index(forms)
-        if forms is self._forms:  # else a value came meanwhile
+        forms, passing = self._forms, self._passing
+        every = dict(forms)
+        for more in passing.values():
+            every |= more
+        index = _Index(every)
+        if forms is self._forms and passing is self._passing:  # else a value came meanwhile
             self._index = index
         return index
+
+
+def _encoded(value: str) -> dict[bytes, int]:
+    return {form.encode("utf-8", "surrogatepass"): len(form) for form in forms_of(value)}
 
 
 def _is_word(value: str) -> bool:

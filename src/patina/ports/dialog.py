@@ -13,6 +13,10 @@ class Dialog(Protocol):
     once and may be called any number of times; what is too much is dropped.
     """
 
+    @property
+    def present(self) -> bool:
+        """Whether somebody may answer what is asked. Where nobody is, nothing is begun for them."""
+
     def progress(self, done: float, total: float | None, text: str) -> None:
         """Show how far the call is, and give it time anew."""
 

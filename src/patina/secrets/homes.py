@@ -20,6 +20,11 @@ LOCKED: Final = "locked"  # the code of a fault: only a person or a variable is 
 MIN_PHRASE: Final = 8
 TRIES: Final = 3
 
+_OTHER_HOMES: Final = (
+    "Nothing was changed. Unlock or start it and try again, or use `patina keys protect passphrase"
+    "`, or `file`."
+)
+
 # Asks whoever is there, unseen; "" where nobody is, or nothing was typed.
 Ask = Callable[[str], str]
 
@@ -108,7 +113,7 @@ class KeyHomes:
             try:
                 self._keychain().write(new.mark.id, written_key(new.key))
             except NoKeychainError as error:
-                raise _no_keychain(error, "Nothing was changed.") from None
+                raise _no_keychain(error, _OTHER_HOMES) from None
 
     def forget(self, mark: Mark) -> str:
         """Forget a key that is in use no more. Returns a sentence where that cannot be done."""
@@ -167,8 +172,8 @@ class KeyHomes:
             raise ConfigFault(
                 f"The key of the secrets is not in {path}: they are from another computer, or the "
                 "key was removed.",
-                hint=f"Put {path.name} back from where the secrets came from, or move secrets.enc "
-                "away and set the keys again.",
+                hint=f"Put {path} back, from a copy or from where the secrets came from, or move "
+                "secrets.enc away and set the keys again.",
             )
         return self._checked(mark, key, str(path))
 

@@ -30,7 +30,9 @@ class KeyFile:
         key = raw_key(line)
         if key is None:
             raise ConfigFault(
-                f"{self.path} is damaged.", hint="Put back a copy of it that is whole."
+                f"{self.path} is damaged.",
+                hint="Put back a copy of it that is whole. Without one, move secrets.enc away and "
+                "set the keys again.",
             )
         return key
 

@@ -66,6 +66,10 @@ class Redactor:
         """Mask `value`, which somebody keeps as a secret, from now on."""
         self.add(value, kept=True)
 
+    def add_passing(self, value: str) -> None:
+        """Mask `value`, a token of a sign-in, until very many others came after it."""
+        self._known.add_passing(value)
+
     def learn_by(self, learn: Callable[[], None]) -> None:
         """Have `learn` add all that is secret, once `known` meets what may be a secret."""
         self._learn = learn

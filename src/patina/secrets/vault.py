@@ -56,9 +56,10 @@ class Vault:
     """`Keys` in an encrypted file, which `update` replaces. Safe with threads and processes.
 
     The file is opened when a value is needed, and everything in it is then told to `seen`, to be
-    masked. What was kept in the legacy file moves here when anything is first asked for. Methods
-    raise `ConfigFault` where the file, or its key, cannot be used; such a file is never replaced.
-    They block, for some seconds where a keychain is slow, and may ask for a passphrase.
+    masked; what Patina's own records hold, which changes often, to `seen_in_records`. What was kept
+    in the legacy file moves here when anything is first asked for. Methods raise `ConfigFault`
+    where the file, or its key, cannot be used; such a file is never replaced. They block, for some
+    seconds where a keychain is slow, and may ask for a passphrase.
     """
 
     def __init__(
@@ -67,11 +68,13 @@ class Vault:
         homes: KeyHomes,
         update: Update,
         seen: Callable[[str], None] = _tell_nobody,
+        seen_in_records: Callable[[str], None] | None = None,
     ) -> None:
         self.homes = homes
         self._places = places
         self._update = update
         self._seen = seen
+        self._seen_in_records = seen_in_records or seen
         self._index = NameIndex(places.index, update)
         self._opened: _Opened | None = None
         self._lock = threading.RLock()
@@ -133,7 +136,7 @@ class Vault:
         if not name.startswith(INTERNAL):
             raise ValueError(f"records have names that begin with {INTERNAL}")
         for secret in secrets:
-            self._seen(secret)
+            self._seen_in_records(secret)
 
         def changed(body: Body) -> Body:
             old = body.records.get(name)
@@ -281,7 +284,7 @@ class Vault:
             self._seen(value)
         for record in body.records.values():
             for secret in record.secrets:
-                self._seen(secret)
+                self._seen_in_records(secret)
         self._opened = _Opened(envelope.nonce, envelope.key, key, body)
         return self._opened
 

@@ -49,8 +49,8 @@ class AuthorizationServer:
     token may come again. `needed` is the scope of the protected server. `lose` token requests are
     done, and never answered; `fail` ones are answered with 500; `hold`, if set, is waited for with
     the tokens in hand. `deny`: the person says no; `silent`: the person never answers.
-    `broken`: the protected server takes no token. `user` is what is said of who signed in, and
-    `refusal` the error of all but the first tokens.
+    `broken`: the protected server takes no token; without `publishes` it has no metadata. `user` is
+    what is said of who signed in, and `refusal` the error of all but the first tokens.
     """
 
     def __init__(self, url: str, now: Callable[[], float]) -> None:
@@ -72,6 +72,7 @@ class AuthorizationServer:
         self.deny = False
         self.silent = False
         self.broken = False
+        self.publishes = True
         self.account = "acoliver"
         self.user: bytes | None = None
         self.refusal = ""
@@ -108,7 +109,7 @@ class AuthorizationServer:
         parts = urlsplit(target)
         self.log.append(f"{method} {parts.path}")
         form = dict(parse_qsl(parts.query if method == "GET" else body.decode()))
-        if parts.path.startswith("/.well-known/oauth-protected-resource"):
+        if parts.path.startswith("/.well-known/oauth-protected-resource") and self.publishes:
             return _json(200, self._protected())
         if parts.path == "/.well-known/oauth-authorization-server":
             return _json(200, self._metadata())

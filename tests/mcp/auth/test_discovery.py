@@ -240,7 +240,30 @@ async def test_the_issuer_that_the_user_trusts_is_the_only_one() -> None:
     assert found.server.issuer == ISSUER
     fault = await refused(Web({PATH: PRM | {"authorization_servers": [other]}}), issuer=ISSUER)
     assert "you trust only" in str(fault)
-    assert (await discover(Web({AS: metadata()}), URL, None, issuer=ISSUER)).server.issuer == ISSUER
+    bearer = Challenge(scheme="Bearer")
+    for challenge in (bearer, Challenge(scheme="DPoP")):
+        found = await discover(Web({AS: metadata()}), URL, challenge, issuer=ISSUER)
+        assert found.server.issuer == ISSUER
+
+
+# P-05 P-09
+async def test_a_trusted_issuer_that_the_server_does_not_name_is_none_for_it() -> None:
+    bearer = Challenge(scheme="Bearer")
+    named = {name: value for name, value in PRM.items() if name != "authorization_servers"}
+    basic, other = Challenge(scheme="Basic"), "https://other.example/authorize"
+    for pages, challenge in (
+        ({PATH: named}, bearer),  # it publishes metadata, and nobody in it
+        ({}, None),
+        ({}, basic),
+        ({}, Challenge(scheme="Bearer", authorization_uri=other)),
+    ):
+        web = Web({**pages, AS: metadata()})
+        fault = await refused(web, challenge=challenge, issuer=ISSUER)
+        assert ISSUER in str(fault)
+        assert AS not in web.asked
+    hinted = Challenge(scheme="Bearer", authorization_uri=f"{ISSUER}/authorize")
+    web = Web({PATH: named, AS: metadata()})
+    assert (await discover(web, URL, hinted, issuer=ISSUER)).server.issuer == ISSUER
 
 
 # --- what is not safe ---

@@ -1,8 +1,10 @@
 """Where the browser brings the answer of a sign-in."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio.abc import SocketAttribute
 from msgspec.structs import replace
@@ -47,7 +49,9 @@ def get(at: Loopback, target: str, *more: str, method: str = "GET", host: str = 
 async def during(
     at: Loopback, visits: Callable[[], Awaitable[None]], pending: Pending | None = None
 ) -> str:
-    """Return what `callback` returns while `visits` goes on, which ends first or with it."""
+    """Return what `callback` returns while `visits` goes on, which ends with it. The sign-in then
+    ends as its answer says.
+    """
     found = ""
     with anyio.fail_after(SECONDS):
         async with anyio.create_task_group() as tasks:
@@ -55,6 +59,10 @@ async def during(
             async def wait() -> None:
                 nonlocal found
                 found = await at.callback(pending)
+                with suppress(SignInFault):
+                    async with at.telling():
+                        if "code=" not in found:
+                            raise SignInFault("denied", step="callback")
 
             tasks.start_soon(wait)
             await visits()
@@ -193,7 +201,52 @@ async def test_a_browser_that_is_early_is_kept_waiting() -> None:
         await early.send(get(at, "/oauth/callback?code=1"))
         with anyio.fail_after(SECONDS):
             assert (await at.callback()).endswith("?code=1")
+            async with at.telling():
+                pass
             assert b"200 OK" in await early.receive()
+
+
+async def test_the_page_says_how_the_sign_in_ended() -> None:
+    """A code is not yet a sign-in: the tokens for it may be refused."""
+    async with listening() as at, await anyio.connect_tcp("127.0.0.1", at.port) as browser:
+        await browser.send(get(at, "/oauth/callback?code=%3Cb%3E1"))
+        with anyio.fail_after(SECONDS):
+            await at.callback()
+            with pytest.raises(SignInFault, match="refused"):
+                async with at.telling():
+                    raise SignInFault("refused: <b>1", step="token")
+            page = (await browser.receive()).decode()
+    assert "Not signed in" in page
+    assert "<b>" not in page
+    assert "refused" not in page
+
+
+async def test_a_browser_is_not_kept_waiting_for_an_end_that_takes_long() -> None:
+    async with listening() as at, await anyio.connect_tcp("127.0.0.1", at.port) as browser:
+        await browser.send(get(at, "/oauth/callback?code=1"))
+        at.most_held = 0.01
+        with anyio.fail_after(SECONDS):
+            await at.callback()
+            async with at.telling():
+                page = (await browser.receive()).decode()
+    assert "Go back to Patina" in page
+    assert "Signed in" not in page
+
+
+async def test_a_browser_is_not_left_waiting_where_the_sign_in_is_cancelled() -> None:
+    with anyio.fail_after(SECONDS):
+        async with listening() as at:
+            browser = await anyio.connect_tcp("127.0.0.1", at.port)
+            await browser.send(get(at, "/oauth/callback?code=1"))
+            await at.callback()
+            with anyio.CancelScope() as scope:
+                async with at.telling():
+                    scope.cancel()
+                    await anyio.lowlevel.checkpoint()
+        async with browser:
+            page = (await browser.receive()).decode()
+    assert "Signed in" not in page
+    assert "Go back to Patina" in page
 
 
 async def test_it_is_gone_afterwards() -> None:

@@ -329,8 +329,8 @@ async def test_what_the_user_typed_may_be_this_machine_itself(net: Web) -> None:
             await fetch("GET", url)
 
 
-async def test_a_sign_in_goes_to_the_issuer_that_the_user_typed(house: House) -> None:
-    """The server is elsewhere, and its authorization server on this machine."""
+async def test_nothing_is_asked_for_a_server_that_is_not_there(house: House) -> None:
+    """What it would say of the typed authorization server is not known."""
     settings = ServerSettings(
         transport="streamable-http",
         url="https://server.invalid/mcp",
@@ -343,7 +343,8 @@ async def test_a_sign_in_goes_to_the_issuer_that_the_user_typed(house: House) ->
     )
     house.server.add_client("mine")
     end = await house.desk().sign_ins.sign_in(SERVER, settings, Browser())
-    assert end.state == "connected", end
+    assert (end.state, end.step) == ("error", "discovery"), end
+    assert house.server.log == []
 
 
 # The step that failed

@@ -138,7 +138,12 @@ async def test_cve_2025_58444_no_field_of_metadata_may_run(house: House, opener:
 
 async def test_cve_2025_58444_the_page_at_the_end_shows_nothing_it_was_given() -> None:
     async with listening() as listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.callback)
+
+        async def come() -> None:
+            await listener.callback()
+            await listener.close()
+
+        tasks.start_soon(come)
         query = urlencode({"error": "<script>alert(1)</script>", "state": "javascript:alert(1)"})
         async with httpx2.AsyncClient(trust_env=False) as browser:
             answer = await browser.get(f"{listener.redirect_uri}?{query}")

@@ -37,6 +37,7 @@ def challenge_of(status: int, headers: Mapping[str, str]) -> Challenge:
         status=status,
         scheme=(ours or said or [("", {})])[0][0],
         resource_metadata=fields.get("resource_metadata", ""),
+        authorization_uri=fields.get("authorization_uri", ""),
         scope=scope if _SCOPE.fullmatch(scope) else "",
         error=quoted(fields.get("error", "")),
         description=quoted(fields.get("error_description", ""), 300),

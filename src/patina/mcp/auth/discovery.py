@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
+from patina.mcp.auth.advertising import check_advertised
 from patina.mcp.auth.failing import SignInFault
 from patina.mcp.auth.reading import (
     check_address,
@@ -46,16 +47,20 @@ async def discover(
 ) -> Discovered:
     """Return who signs people in to the server at `url`, which refused with `challenge`.
 
-    `issuer` is the only authorization server that the user trusts, "" where any will do. For a
+    `issuer` is the only authorization server that the user trusts, "" where any will do; the server
+    must take its tokens by its own word. For a
     `machine` an authorization server without PKCE is good enough: no code is ever sent.
     Raises `SignInFault` of the step "discovery"; it is not final where waiting may help.
     """
     header = challenge.resource_metadata if challenge else ""
-    found = await _resource_of(fetch, url, header) or {}
+    published = await resource_metadata(fetch, url, header)
+    if issuer:
+        check_advertised(url, published, challenge, issuer)
+    found = published or {}
     resource, scopes = text(found, "resource"), texts(found, "scopes_supported")
     issuers = texts(found, "authorization_servers")
     if issuer or issuers:
-        chosen = _chosen(issuers, issuer, url)
+        chosen = _chosen(issuers, issuer)
         server = await server_of(
             fetch, chosen, home=url if not issuer else chosen, typed=chosen not in issuers
         )
@@ -143,8 +148,11 @@ def check_pkce(server: AuthServer) -> None:
         )
 
 
-async def _resource_of(fetch: Fetch, url: str, header: str) -> dict[str, Any] | None:
-    """Return the metadata of the server at `url`, None where it has none (2025-03-26)."""
+async def resource_metadata(fetch: Fetch, url: str, header: str) -> dict[str, Any] | None:
+    """Return the metadata of the server at `url`, None where it has none (2025-03-26).
+
+    `header` is where its refusal said that it is. Raises `SignInFault`.
+    """
     trouble = 0
     for at in resource_urls(url, header):
         check_address(at, "The metadata of the server", step="discovery", home=url)
@@ -225,20 +233,13 @@ def _server(found: Mapping[str, Any], issuer: str) -> AuthServer:
     )
 
 
-def _chosen(issuers: tuple[str, ...], pinned: str, url: str) -> str:
+def _chosen(issuers: tuple[str, ...], pinned: str) -> str:
     """Return the issuer to ask, as the server spells it. Whoever pins one may leave out, or add,
     the slash at its end.
     """
     if not pinned:
         return issuers[0]
     same = [issuer for issuer in issuers if issuer.rstrip("/") == pinned.rstrip("/")]
-    if issuers and not same:
-        raise SignInFault(
-            f"{place(url)} sends people to {quoted(', '.join(issuers))} to sign in, and you trust"
-            f" only {quoted(pinned)}.",
-            step="discovery",
-            hint="Change `issuer` in the `oauth` settings of the server if that is as it should.",
-        )
     return pinned if pinned in same or not same else same[0]
 
 

@@ -59,26 +59,20 @@ async def find(fetch: Fetch, settings: ServerSettings, challenge: Challenge | No
     """Return who signs people in to a server: the settings say it, or the server does.
 
     `resource` is the name under which tokens for it are asked for (RFC 8707), "" where the service
-    knows no such thing. Raises `SignInFault`.
+    knows no such thing. What the user configured must be what the server itself says, where it is a
+    remote one. Raises `SignInFault`.
     """
     from patina.mcp.auth.discovery import discover, resource_of, server_of
 
     oauth, url = settings.oauth, web_address(settings.url)
     resource = resource_of(url) if url else ""
-    service = service_of(oauth)
-    if service is not None:
-        server = overlaid(service.server, oauth, service.own_account)
-        moved = origin(server.token_endpoint) != origin(service.server.token_endpoint)
-        issuer = origin(server.token_endpoint) if moved else server.issuer
-        guessed = moved and not oauth.issuer
-        return Discovered(server=replace(server, issuer=oauth.issuer or issuer, guessed=guessed))
-    if oauth.token_endpoint and (oauth.authorization_endpoint or is_machine(settings)):
-        issuer = oauth.issuer or origin(oauth.token_endpoint)
-        known = AuthServer(
-            issuer=issuer, challenges=("S256",), assumed=True, guessed=not oauth.issuer
-        )
-        server = overlaid(known, oauth)
-        return Discovered(server=server, resource=resource)
+    known = _configured(settings)
+    if challenge is None and url and (known is not None or oauth.issuer):
+        challenge = await refusal_of(fetch, settings)
+    if known is not None:
+        if url:
+            await _check(fetch, url, challenge, known)
+        return Discovered(server=known, resource="" if oauth.provider else resource)
     if url:
         machine = is_machine(settings)
         found = await discover(fetch, url, challenge, issuer=oauth.issuer, machine=machine)
@@ -94,6 +88,35 @@ async def find(fetch: Fetch, settings: ServerSettings, challenge: Challenge | No
     return replace(found, server=server, resource=found.resource or resource)
 
 
+def _configured(settings: ServerSettings) -> AuthServer | None:
+    """Return the authorization server that the settings describe whole, None where they do not."""
+    oauth = settings.oauth
+    service = service_of(oauth)
+    if service is not None:
+        server = overlaid(service.server, oauth, service.own_account)
+        moved = origin(server.token_endpoint) != origin(service.server.token_endpoint)
+        issuer = origin(server.token_endpoint) if moved else server.issuer
+        guessed = moved and not oauth.issuer
+        return replace(server, issuer=oauth.issuer or issuer, guessed=guessed)
+    if oauth.token_endpoint and (oauth.authorization_endpoint or is_machine(settings)):
+        issuer = oauth.issuer or origin(oauth.token_endpoint)
+        known = AuthServer(
+            issuer=issuer, challenges=("S256",), assumed=True, guessed=not oauth.issuer
+        )
+        return overlaid(known, oauth)
+    return None
+
+
+async def _check(fetch: Fetch, url: str, challenge: Challenge | None, server: AuthServer) -> None:
+    """Raise `SignInFault` where tokens of `server` are not for the one at `url` (P-05)."""
+    from patina.mcp.auth.advertising import check_advertised
+    from patina.mcp.auth.discovery import resource_metadata
+
+    header = challenge.resource_metadata if challenge else ""
+    metadata = await resource_metadata(fetch, url, header)
+    check_advertised(url, metadata, challenge, server.issuer, guessed=server.guessed)
+
+
 async def refusal_of(fetch: Fetch, settings: ServerSettings) -> Challenge | None:
     """Return what a remote server refuses a stranger with, None where it does not.
 
@@ -101,7 +124,7 @@ async def refusal_of(fetch: Fetch, settings: ServerSettings) -> Challenge | None
     """
     from patina.mcp.auth.challenge import challenge_of
 
-    if not settings.url or service_of(settings.oauth) is not None:
+    if not settings.url:
         return None
     headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
     try:

@@ -1,7 +1,7 @@
 """One sign-in of a person: from whom to ask, over the page in the browser, to tokens on disk."""
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack, nullcontext, suppress
 from secrets import token_urlsafe
 from typing import Final
 
@@ -16,9 +16,10 @@ from patina.mcp.auth.builtin import service_of
 from patina.mcp.auth.failing import TIMED_OUT, SignInFault, Step
 from patina.mcp.auth.finding import fetching, find, refusal_of, signing_of, wish_of
 from patina.mcp.auth.keeping import Held, serves, spent
-from patina.mcp.auth.loopback import Loopback, listening
+from patina.mcp.auth.loopback import Loopback
 from patina.mcp.auth.machine import proof_key
-from patina.mcp.auth.registration import Wish, client_for, forget_client, port_of
+from patina.mcp.auth.registration import Wish, client_for, forget_client
+from patina.mcp.auth.returning import listener
 from patina.mcp.auth.scopes import choose, covers, union
 from patina.mcp.auth.shapes import Challenge, Client, Discovered, Fetch, Grant, Tokens
 from patina.mcp.auth.token_endpoint import UNKNOWN_CLIENT
@@ -77,8 +78,11 @@ class Flow:
         await self._refused(fetch)
         found = await find(fetch, self._settings, self._refusal)
         await self._leave_others(found)
-        async with _listener(self._settings, self._before) as listener:
-            redirect_uri = listener.redirect_uri if listener else CUSTOM_REDIRECT
+        async with AsyncExitStack() as stack:
+            at = await self._listener(stack, found)
+            if isinstance(at, Grant):
+                return at
+            redirect_uri = at.redirect_uri if at else CUSTOM_REDIRECT
             self._at("registration")
             wish = await self._wish(found, redirect_uri)
             client = await self._client(fetch, found, wish)
@@ -90,12 +94,23 @@ class Flow:
                 resource=found.resource,
                 scope=wish.scope,
             )
-            answer = await self._answer(pending, listener)
-        if isinstance(answer, Grant):
-            return answer
-        code = code_of(pending, answer)
-        self._at("token")
-        return await self._exchanged(fetch, found, client, wish, pending, code)
+            answer = await self._answer(pending, at)
+            if isinstance(answer, Grant):
+                return answer
+            async with at.telling() if at else nullcontext():
+                code = code_of(pending, answer)
+                self._at("token")
+                grant = await self._exchanged(fetch, found, client, wish, pending, code)
+        with suppress(ConfigFault):  # the sign-in is kept, which is what counts
+            return await self._with_account(fetch, grant)
+        return grant
+
+    async def _listener(self, stack: AsyncExitStack, found: Discovered) -> Loopback | Grant | None:
+        async def elsewhere() -> Grant | None:
+            return await self._elsewhere((await self._wish(found, "")).scope)
+
+        client = self._before.client if self._before else None
+        return await listener(stack, self._held.means, self._settings.oauth, client, elsewhere)
 
     def _at(self, step: Step, page: Page | None = None) -> None:
         self.step = step
@@ -181,7 +196,7 @@ class Flow:
         )
         seconds = self._settings.oauth.timeout
         answer = await answering.answer(page, self._held.means.clock, seconds)
-        self.step = "callback"
+        self._at("callback", page)
         return answer
 
     async def _elsewhere(self, scope: str) -> Grant | None:
@@ -231,8 +246,6 @@ class Flow:
         if limit.cancelled_caught:
             said = f"The sign-in could not be kept within {_MOST:g} s."
             raise SignInFault(said, step="token", hint="Sign in again.")
-        with suppress(ConfigFault):  # the sign-in is kept, which is what counts
-            return await self._with_account(fetch, grant)
         return grant
 
     async def _keep(self, grant: Grant) -> None:
@@ -253,24 +266,3 @@ class Flow:
             named = replace(now, account=account)
             await held.keep(named)
         return named
-
-
-@asynccontextmanager
-async def _listener(
-    settings: ServerSettings, before: Grant | None
-) -> AsyncGenerator[Loopback | None]:
-    """Give where the browser comes back to, None where this machine can listen nowhere.
-
-    On the port of the last time, if it is free: many authorization servers compare it with the one
-    that was registered.
-    """
-    prefer = port_of(before.client if before else None)
-    fixed = settings.oauth.redirect_port
-    async with AsyncExitStack() as stack:
-        listener: Loopback | None = None
-        try:
-            listener = await stack.enter_async_context(listening(fixed, prefer=prefer))
-        except SignInFault:
-            if fixed:
-                raise
-        yield listener

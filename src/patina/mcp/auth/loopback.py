@@ -13,12 +13,14 @@ from anyio.streams.stapled import MultiListener
 
 from patina.mcp.auth.authorization import Pending, verdict
 from patina.mcp.auth.failing import SignInFault
+from patina.model.faults import Fault
 
 PATH: Final = "/oauth/callback"
 _HOST: Final = "127.0.0.1"
 _MOST_BYTES: Final = 32 * 1024
 _MOST_AT_ONCE: Final = 16
 _SECONDS: Final = 5.0
+_MOST_HELD: Final = 8.0
 _POLICY: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _HEADERS: Final = (
     "Content-Type: text/html; charset=utf-8",
@@ -30,6 +32,7 @@ _HEADERS: Final = (
     "Cross-Origin-Opener-Policy: same-origin",
     "Cross-Origin-Resource-Policy: same-origin",
 )
+_GONE: Final = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 Page = tuple[str, str, str]
 # Status, title and text of each page. None has a word of what was asked for.
 _DONE: Final[Page] = (
@@ -41,6 +44,11 @@ _FAILED: Final[Page] = (
     "200 OK",
     "Not signed in",
     "Patina says why. You may close this window.",
+)
+_OPEN: Final[Page] = (
+    "200 OK",
+    "Go back to Patina",
+    "It has the answer, and says how the sign-in ends. You may close this window.",
 )
 _FOREIGN: Final[Page] = (
     "400 Bad Request",
@@ -54,58 +62,100 @@ _WRONG_WAY: Final[Page] = ("405 Method Not Allowed", "Refused", "")
 
 
 class Loopback:
-    """Listens for the answer of one sign-in. Made by `listening`."""
+    """Listens for the answer of one sign-in. Made by `listening`.
+
+    `most_held`: seconds that a browser waits to be told how the sign-in ended.
+    """
 
     def __init__(self, listener: MultiListener[SocketStream], port: int) -> None:
         self.port = port
+        self.most_held = _MOST_HELD
         self.redirect_uri = f"http://{_HOST}:{port}{PATH}"
         self._listener = listener
+        self._browser: SocketStream | None = None  # that brought the answer, and waits
 
     async def callback(self, pending: Pending | None = None) -> str:
         """Return the address that the browser was sent to. Waits as long as the caller lets it.
 
         A browser that comes earlier is kept waiting. With `pending` what does not belong to it is
-        passed over, and the page that the person sees says how it went. Call it once.
+        passed over. The browser that brought it waits for `telling`. Call it once.
         """
         answers: list[str] = []
         came = anyio.Event()
         room = anyio.CapacityLimiter(_MOST_AT_ONCE)
 
         async def serve(stream: SocketStream) -> None:
-            async with stream:
+            try:
                 if room.available_tokens < 1:
                     return
                 async with room:
                     address = await self._answer(stream, pending)
-                if address:
+                if address and not answers:
                     answers.append(address)
+                    self._browser = stream
                     came.set()
+            finally:
+                if self._browser is not stream:
+                    await stream.aclose()
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._listener.serve, serve)
             await came.wait()
             tasks.cancel_scope.cancel()
+        await self._listener.aclose()
         return answers[0]
 
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[None]:
+        """Tell the person in the browser how the block ended: they are signed in, unless it raised
+        a `Fault`. One that lasts is not waited for.
+        """
+        ended, page = anyio.Event(), _DONE
+        failed: Fault | None = None
+
+        async def tell() -> None:
+            with anyio.move_on_after(self.most_held) as held:
+                await ended.wait()
+            await self._send(_OPEN if held.cancelled_caught else page)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tell)
+            try:
+                yield
+            except Fault as fault:
+                failed, page = fault, _FAILED
+            ended.set()
+        if failed is not None:
+            raise failed
+
+    async def close(self) -> None:
+        """Leave no browser waiting."""
+        with anyio.CancelScope(shield=True):
+            await self._send(_OPEN)
+
+    async def _send(self, page: Page) -> None:
+        """Send the page to the browser that brought the answer, if it still waits."""
+        browser, self._browser = self._browser, None
+        if browser is None:
+            return
+        async with browser:
+            with anyio.move_on_after(_SECONDS), suppress(*_GONE):
+                await browser.send(_response(page, body=True))
+                await browser.send_eof()
+
     async def _answer(self, stream: SocketStream, pending: Pending | None) -> str:
-        """Answer one connection; return the address it brought, "" where it is not the one."""
-        address = ""
-        with (
-            anyio.move_on_after(_SECONDS),
-            suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream),
-        ):
+        """Return the address that a connection brought; else answer it and return ""."""
+        with anyio.move_on_after(_SECONDS), suppress(*_GONE):
             method, target, headers = _request_of(await _head_of(stream))
             page = self._trouble(method, target, headers)
             if page is None:
                 address = f"http://{_HOST}:{self.port}{target}"
-                page = _DONE if "code=" in target else _FAILED
-                if pending is not None:
-                    found = verdict(pending, address)
-                    page = {"good": _DONE, "failed": _FAILED, "foreign": _FOREIGN}[found]
-                    address = "" if found == "foreign" else address
+                if pending is None or verdict(pending, address) != "foreign":
+                    return address
+                page = _FOREIGN
             await stream.send(_response(page, body=method != "HEAD"))
             await stream.send_eof()
-        return address
+        return ""
 
     def _trouble(self, method: str, target: str, headers: Mapping[str, str]) -> Page | None:
         """Return the page for what is no visit of a person's browser to our path."""
@@ -135,7 +185,11 @@ async def listening(port: int = 0, *, prefer: int = 0) -> AsyncIterator[Loopback
     listener = await _listener_at(port or prefer, must=bool(port))
     async with listener:
         attributes = listener.extra_attributes
-        yield Loopback(listener, attributes[SocketAttribute.local_port]())
+        loopback = Loopback(listener, attributes[SocketAttribute.local_port]())
+        try:
+            yield loopback
+        finally:
+            await loopback.close()
 
 
 async def _listener_at(port: int, *, must: bool) -> MultiListener[SocketStream]:

@@ -41,11 +41,15 @@ class Fetch(Protocol):
 
 
 class Challenge(Struct, frozen=True, kw_only=True):
-    """What a server said when it refused: fields of `WWW-Authenticate`, "" where absent."""
+    """What a server said when it refused: fields of `WWW-Authenticate`, "" where absent.
+
+    `authorization_uri` is what some put there in place of metadata. It is compared, never asked.
+    """
 
     status: int = 401
     scheme: str = ""
     resource_metadata: str = ""
+    authorization_uri: str = ""
     scope: str = ""
     error: str = ""
     description: str = ""

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from patina.model.ids import is_id, new_id
 from patina.model.items import TREE_KINDS, AnyItem, Leaf, Message, Result
+from patina.model.masking import Mask, masked, unmasked
 from patina.model.tree import Tree
 from patina.ports.journal import Transcript
 from patina.ports.library import Progress
@@ -52,7 +53,8 @@ class Import:
     """One import into `target`.
 
     `app` is what heads say, `shrink` as in `build`. With `dry_run` nothing is written, and the
-    report says what would be. `told` hears how far it is.
+    report says what would be. `told` hears how far it is. `mask` masks secrets in what other
+    programs kept; lines of Patina's own stay as they were written.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class Import:
         shrink: Shrink,
         dry_run: bool = False,
         told: Told | None = None,
+        mask: Mask = unmasked,
     ) -> None:
         self.report = Report()
         self._target = target
         self._app = app
         self._dry_run = dry_run
+        self._mask = mask
         self._told = told or _nobody
         self._done = self._total = 0
         self._seen: set[str] = set()
@@ -149,7 +153,8 @@ class Import:
         if again or not any(isinstance(each.item, TREE_KINDS) for each in fresh):
             fresh = []
         if fresh and not self._dry_run:
-            await self._target.append(built.conversation, self._items(built, fresh, here))
+            items = masked(self._items(built, fresh, here), self._mask)
+            await self._target.append(built.conversation, items)
         if fresh:
             self.report.conversations.append(built.conversation)
         self._seen.add(built.conversation)

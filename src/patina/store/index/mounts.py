@@ -26,10 +26,13 @@ def remote_type(mounts: str, folder: Path) -> bool:
     """Whether the mount of `folder`, in the words of `mountinfo`, is a remote one."""
     found = ""
     longest = -1
+    place = f"{folder}/"
     for line in mounts.splitlines():
         fields, _, rest = line.partition(" - ")
-        point = fields.split(" ")[4].encode().decode("unicode_escape")
-        if len(point) >= longest and folder.is_relative_to(point):
+        point = fields.split(" ")[4]
+        if "\\" in point:
+            point = point.encode().decode("unicode_escape")
+        if len(point) >= longest and place.startswith(f"{point.rstrip('/')}/"):
             longest, found = len(point), rest.split(" ")[0]
     return found.startswith(_REMOTE)
 
