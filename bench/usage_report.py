@@ -51,8 +51,9 @@ def rows(
     until = ("--until", LAST.isoformat())
     programs = {
         "floor": Program((PYTHON, "-P", "-c", _FLOOR, str(home / "state" / "holds.db"))),
-        "day": _patina(home, "--since", "all", *until),
-        "model": _patina(home, "--by", "model", "--since", "all", *until),
+        # As people see it, who have a line for each of 3,334 days.
+        "day": _patina(home, "--since", "all", *until, "--chart"),
+        "model": _patina(home, "--by", "model", "--since", "all", *until, "--chart"),
         "talk": _patina(home, "--by", "conversation", "--since", "all", *until, "--chart"),
         "pdf": _patina(home, "--since", year, *until, "--pdf", "-"),
         "csv": _patina(home, "--since", year, *until, "--csv", "-"),

@@ -93,5 +93,16 @@ def test_tiers() -> None:
 
 
 def test_local_models_cost_nothing() -> None:
-    found = booked(WANTED, Tariff(local=True, source="local"), D(0), ended(usage=Usage(9, 9)))
+    found = booked(WANTED, Tariff(local=True, source="local"), D(0), ended(usage=Usage(900, 90)))
     assert (found.cost, found.estimated, found.source) == (D(0), False, "local")
+
+
+@pytest.mark.parametrize("usage", [Usage(1_000, 0), Usage(1_000, 5), Usage(1, 100)])
+def test_far_less_than_what_went_and_came_is_not_believed(usage: Usage) -> None:
+    found = booked(WANTED, TARIFF, MOST, ended(usage=usage))
+    assert (found.usage, found.estimated) == (Usage(1_000, 100), True)
+
+
+def test_a_little_less_than_our_estimate_is_the_providers_word() -> None:
+    found = booked(WANTED, TARIFF, MOST, ended(usage=Usage(60, 7)))
+    assert (found.usage, found.estimated) == (Usage(60, 7), False)

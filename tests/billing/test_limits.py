@@ -167,4 +167,4 @@ def test_after_the_raise_the_request_passes(
     to = raised(standing, needed)
     assert to > amount
     assert spent + held + needed <= to
-    assert to <= max((spent + held + needed) * 2, amount * 2, D("0.02"))
+    assert to <= max((spent + held + needed) * 2, amount * 2, D("0.03"))

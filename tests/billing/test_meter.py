@@ -208,3 +208,56 @@ async def test_limits_of_the_file_are_followed_while_patina_runs(tmp_path: Path)
         with anyio.fail_after(10):
             while await limits() != ["day"]:
                 await anyio.lowlevel.checkpoint()
+
+
+async def test_requests_at_once_share_the_limit_of_a_conversation_that_is_not_kept() -> None:
+    ledger = Slow()
+    ledger.go_on = anyio.Event()
+    gate = meter(ledger, BillingSettings(conversation_limit="0.005"), kept=False)
+    refused: list[LimitFault] = []
+    held: list[str] = []
+
+    async def send() -> None:
+        try:
+            held.append(await gate.hold(wanted()))
+        except LimitFault as fault:
+            refused.append(fault)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            await ledger.reached.wait()
+            tasks.start_soon(send)
+            await anyio.wait_all_tasks_blocked()
+            ledger.go_on.set()
+        assert (len(held), len(refused)) == (1, 1)
+        await gate.settle(held[0], Used(outcome="void", sent=False))
+        await gate.hold(wanted())  # what was held is free again
+
+
+async def test_a_price_that_changes_meanwhile_changes_nothing_that_was_held() -> None:
+    tariffs = FakeTariffs({"near/one": priced("1", "10")})
+    clock = ManualClock()
+    gate = LedgerMeter(MemoryLedger(now=clock.now), tariffs, clock)
+    first = await gate.hold(wanted())
+    tariffs.known["near/one"] = priced("2", "20")
+    assert await gate.settle(first, DONE) == Cost(COST, "test")
+    assert await gate.settle(await gate.hold(wanted()), DONE) == Cost(2 * COST, "test")
+
+
+async def test_a_limit_that_was_lowered_below_what_is_spent_stops_all() -> None:
+    settings = BillingSettings(daily_limit="1")
+    clock = ManualClock()
+    gate = LedgerMeter(
+        MemoryLedger(now=clock.now),
+        FakeTariffs({"near/one": priced("1", "10")}),
+        clock,
+        lambda: settings,
+    )
+    under_way = await gate.hold(wanted())
+    await gate.settle(await gate.hold(wanted()), DONE)
+    settings = BillingSettings(daily_limit="0.001")
+    with pytest.raises(LimitFault) as caught:
+        await gate.hold(wanted())
+    assert "$0.00 left" in str(caught.value)
+    assert await gate.settle(under_way, DONE) == Cost(COST, "test")  # it left before

@@ -138,3 +138,30 @@ async def test_a_warning_is_told_once_by_two_ledgers(tmp_path: Path) -> None:
     ):
         told = [await one.told(limit, day, D("0.8")) for one in (first, second, first)]
         assert told == [True, False, False]
+
+
+def test_questions_at_once_hold_no_more_than_the_limit_together() -> None:
+    """Of holds of $0.08 three fit at a time; what they leave over may be used after."""
+    with model_server() as server:
+        configure(server, 'daily_limit = "0.25"')
+        command = [sys.executable, "-m", "patina", "ask", "slow 40", "--max-tokens", "8000"]
+        processes = [
+            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            for _ in range(8)
+        ]
+        told = [process.communicate(timeout=60)[1] for process in processes]
+        codes = [process.returncode for process in processes]
+        assert set(codes) <= {0, 5}, told
+        assert all("daily limit of $0.25" in told[n] for n, code in enumerate(codes) if code)
+        asked = [path for path, _ in server.requests if path.endswith("completions")]
+        assert len(asked) == codes.count(0) >= 3
+        found = lines()
+        assert sum((line.cost or line.held or D(0) for line in found), D(0)) <= D("0.25")
+        begun = [(datetime.fromisoformat(line.at), line) for line in found]
+        for moment, _ in begun:
+            at_once = [
+                line.held or D(0)
+                for since, line in begun
+                if since <= moment < since + timedelta(milliseconds=line.duration_ms)
+            ]
+            assert sum(at_once, D(0)) <= D("0.25")

@@ -291,13 +291,25 @@ def test_csv_amounts_have_no_exponent() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\u200b=1", '=HYPERLINK("http://x")']
+    "name",
+    [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\u200b=1",
+        "\n=1",
+        "\uff1d1+1",
+        '=HYPERLINK("http://x")',
+    ],
 )
 def test_csv_text_is_no_formula(name: str) -> None:
     (row,) = read(lines.header() + lines.lines([entry(TODAY, f"p/{name}", "1", server=name)]))
     assert row["model"].startswith("'")
     assert row["server"].startswith("'")
-    assert row["model"].lstrip("'").strip() == name.strip("\t\r\u200b")
+    assert row["model"].lstrip("'").strip() == name.strip("\t\r\n\u200b")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

@@ -259,6 +259,81 @@ async def test_sums_by_everything(ledger: Ledger, now: Now) -> None:
         await ledger.sums("day", colour="red")
 
 
+async def test_sums_by_the_source_of_the_price(ledger: Ledger, now: Now) -> None:
+    """M-19: whose prices, and of when."""
+    for cost, source, day in (
+        ("0.04", "genai-prices 0.2.3", "2026-11-01"),
+        ("0.05", "genai-prices 0.2.3", "2026-11-02"),
+        ("0.06", "genai-prices 0.2.3", "2026-11-02"),
+        ("0.30", "openai", ""),
+        (None, "", ""),
+    ):
+        hold = now.hold()
+        await ledger.reserve(hold, [])
+        await ledger.settle(replace(ended(hold, cost), source=source, price_date=day))
+    hold = now.hold()
+    await ledger.reserve(hold, [])
+    await ledger.settle(ended(hold, "0.09"))
+    await ledger.settle(replace(ended(hold, "0.08"), source="settings", price_date=""))
+    found = await ledger.sums("source")
+    assert [(each.key, each.requests, str(each.cost), each.unknown) for each in found] == [
+        ("openai", 1, "0.3", 0),
+        ("genai-prices 0.2.3 2026-11-02", 2, "0.11", 0),
+        ("settings", 1, "0.08", 0),
+        ("genai-prices 0.2.3 2026-11-01", 1, "0.04", 0),
+        ("", 1, "0", 1),
+    ]
+    (entry,) = [entry for entry in await all_of(ledger) if entry.source == "openai"]
+    assert entry.price_date == ""
+
+
+async def test_the_dearest_and_the_rest(ledger: Ledger, now: Now) -> None:
+    """M-19."""
+    talks = sorted(new_id() for _ in range(5))
+    for number, talk in enumerate(talks):
+        await spend(ledger, now, f"0.0{number // 2 + 1}", conversation=talk)
+        await spend(ledger, now, "0.000000000001", conversation=talk, provider="openai")
+    await spend(ledger, now, None, conversation=talks[1], provider="openai")
+    every = await ledger.sums("conversation")
+    top = await ledger.top("conversation", 2)
+    assert top.sums == every[:2]
+    assert [each.key for each in top.sums] == [talks[4], talks[2]]
+    assert top.left == 3
+    assert (top.rest.key, top.rest.requests, top.rest.unknown) == ("", 7, 1)
+    assert top.rest.cost == sum(each.cost for each in every[2:])
+    assert top.rest.usage == Usage(7000, 1400, 2100, 700, 350)
+    assert (await ledger.top("conversation", 5)).sums == every
+    assert (await ledger.top("conversation", 5)).left == 0
+    one = await ledger.top("conversation", 1, provider="openai")
+    assert (one.sums[0].requests, one.left, one.rest.requests) == (1, 4, 5)
+    assert one.rest.unknown == 1
+    assert (await ledger.top("day", 3, "2027-01-01")).sums == ()
+    assert (await ledger.top("model", 1)).sums == (await ledger.sums("model"))[:1]
+    with pytest.raises(TypeError, match="narrowed"):
+        await ledger.top("day", 1, colour="red")
+
+
+async def test_sums_that_no_database_can_hold_are_still_sums(ledger: Ledger, now: Now) -> None:
+    """A price that is a million times too high must not end the ledger."""
+    for number in range(190):
+        hold = now.hold("100000", model=f"m{number % 3}", conversation="c", run="r", turn="t")
+        await ledger.reserve(hold, [])
+        await ledger.settle(ended(hold, "100000"))
+    least = Decimal(9_000_000)
+    for by in ("day", "provider", "conversation", "model", "purpose", "source"):
+        (total, *_) = await ledger.sums(by)
+        assert total.cost >= Decimal(6_000_000)
+        assert (await ledger.top(by, 1)).sums[0].cost == total.cost
+    (total,) = await ledger.sums("provider", run="r")
+    assert total.cost == 190 * 100_000
+    limits = [limit(kind) for kind in ("day", "month")]
+    limits += [limit("conversation", name="c"), limit("turn", name="t"), limit("budget", name="r")]
+    for standing in await ledger.standing(limits, DAY):
+        assert standing.spent >= least
+    with pytest.raises(OverLimit):
+        await ledger.reserve(now.hold("0.01"), limits)
+
+
 async def test_sums_of_a_turn_and_of_a_run(ledger: Ledger, now: Now) -> None:
     await spend(ledger, now, "0.01", turn="t", run="r")
     await spend(ledger, now, "0.02", turn="t", purpose="tools")
@@ -325,6 +400,9 @@ async def test_what_is_no_amount_or_day_is_refused(ledger: Ledger, now: Now) -> 
         now.hold("Infinity"),
         now.hold(day="../../etc"),
         now.hold(day="2026-1-1"),
+        now.hold(day="2026-13-01"),
+        now.hold(day="2026-11-00"),
+        now.hold(day="٢٠٢٦-11-21"),
         now.hold(expires="soon"),
     ):
         with pytest.raises(ValueError, match=r"no |Invalid"):

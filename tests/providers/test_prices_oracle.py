@@ -1,7 +1,10 @@
 """What models cost, against what providers publish and against the package's own arithmetic.
 
-The published figures were written out by hand; the pages are those that the providers name for
-their prices, as of November 2026.
+The figures were written out by hand. Of Anthropic's all but the long requests of Sonnet 4.5 were
+compared with copies of its pricing page, and those of GPT-5.5, GPT-5.2, GPT-5 and its mini, GPT-4o
+and its mini, GPT-4.1, o3 and Mistral Large 3 (the cached ones only of GPT-5.5, 5.2 and 4o) with
+what others quote, in November 2026. The rest are as they are widely known, and no page was opened
+for them; the address above each group is where its provider publishes prices, to compare again.
 """
 
 from collections.abc import Iterator
@@ -145,7 +148,7 @@ SERVICES = [
     ("anthropic", "claude-opus-4-6", "batch", "2.85"),
     ("anthropic", "claude-opus-4-6", "us", "6.27"),
     ("google", "gemini-2.5-flash", "", "0.442"),
-    # What is cached costs the same in a batch: ai.google.dev/gemini-api/docs/pricing
+    # What is cached costs the same in a batch, by genai-prices.
     ("google", "gemini-2.5-flash", "batch", "0.227"),
     ("groq", "openai/gpt-oss-120b", "flex", "0.18"),
 ]

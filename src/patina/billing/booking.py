@@ -6,6 +6,7 @@ it never left, or was refused                    nothing
 the provider says what it costs                  that, as the provider's own figure
 usage that can be                                the tokens at their price
 no usage, or some that cannot be                 our estimate at its price, marked
+far less than what went and came                 our estimate at its price, marked
 far more than was possible                       the worst case that was held, marked
 no price                                         no cost: unknown, never 0
 """
@@ -25,6 +26,10 @@ _HIDDEN_TOKENS: Final = 10_000
 # A count of output is believed up to so much of what came: some reasoning is never shown.
 _SEEN_FACTOR: Final = 4
 _SEEN_TOKENS: Final = 1_000
+# A count is believed down to such a share of our own estimate: runs of signs have fewer tokens than
+# that says, pictures far fewer; nobody reads thousands as one or two.
+_LEAST_OUTPUT: Final = 16
+_LEAST_INPUT: Final = 1_000
 
 
 class Booked(Struct, frozen=True):
@@ -53,7 +58,7 @@ def booked(wanted: Wanted, tariff: Tariff, most: Decimal | None, used: Used) -> 
 def _usage(wanted: Wanted, used: Used) -> tuple[Usage, bool]:
     """Return the tokens of a request, and whether they are an estimate."""
     told = used.usage
-    if told is not None and _can_be(told) and not _is_over(wanted, used):
+    if told is not None and _can_be(told, wanted, used) and not _is_over(wanted, used):
         if used.outcome == "done" or told.output_tokens >= used.output:
             return told, False
         # What was told before the end may know less of the output than what came.
@@ -70,11 +75,16 @@ def _usage(wanted: Wanted, used: Used) -> tuple[Usage, bool]:
     return Usage(max(wanted.input, 0), max(used.output, 0)), True
 
 
-def _can_be(usage: Usage) -> bool:
+def _can_be(usage: Usage, wanted: Wanted, used: Used) -> bool:
     """Whether counts can be true; no tokens at all are what some say who do not count."""
     counts = [getattr(usage, name) for name in usage.__struct_fields__]
     cached = usage.cache_read_tokens + usage.cache_write_tokens
-    return min(counts) >= 0 and usage.input_tokens > 0 and cached <= usage.input_tokens
+    if min(counts) < 0 or cached > usage.input_tokens:
+        return False
+    if usage.input_tokens <= wanted.input // _LEAST_INPUT:
+        return False
+    # Of an answer that was broken off, some count what had come before they said so.
+    return used.outcome != "done" or usage.output_tokens >= used.output // _LEAST_OUTPUT
 
 
 def _is_over(wanted: Wanted, used: Used) -> bool:

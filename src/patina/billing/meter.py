@@ -129,10 +129,15 @@ class LedgerMeter:
         with anyio.CancelScope(shield=True):
             try:
                 self._check_unkept(limits, amount)
+                # Before it is written: another one of the same conversation may come meanwhile.
+                self._open[hold.id] = _Open(wanted, tariff, hold)
                 standings = await self._ledger.reserve(hold, limits)
             except OverLimit as over:
+                self._open.pop(hold.id, None)
                 raise await self._refused(over.standing, amount, day) from None
-            self._open[hold.id] = _Open(wanted, tariff, hold)
+            except StoreFault:
+                del self._open[hold.id]
+                raise
             await self._alerts.look(standings, day, self._warn_at())
         return hold.id
 
@@ -208,7 +213,10 @@ class LedgerMeter:
         """Raise `OverLimit` where a conversation that is not kept would pass its limit."""
         for limit in limits:
             if limit.kind == "conversation" and not self._kept:
-                standing = Standing(limit=limit, spent=self._spent.get(limit.name, Decimal(0)))
+                own = (one for one in self._open.values() if one.wanted.conversation == limit.name)
+                held = sum((one.hold.amount or Decimal(0) for one in own), Decimal(0))
+                spent = self._spent.get(limit.name, Decimal(0))
+                standing = Standing(limit=limit, spent=spent, held=held)
                 if _stops(standing, amount):
                     raise OverLimit(standing)
 

@@ -76,7 +76,7 @@ class Exchange:
             turn=self._origin.turn,
             options=self._origin.options,
         )
-        wanted = self._requests.wanted(request, cause, self._counts.newest)
+        wanted = self._requests.wanted(request, cause, self._counts.newest, driver)
         unpriced = model in self._recorder.tree.unpriced
         try:
             return await self._paid(driver, request, wanted, unpriced=unpriced)
@@ -96,7 +96,9 @@ class Exchange:
         def tell(cost: Cost) -> None:
             self._recorder.tell(CostChanged(item_id=message, cost=cost))
 
-        async with paid(self._services, wanted, unpriced=unpriced, tell=tell) as payment:
+        factor = self._requests.factor
+        how = paid(self._services, wanted, unpriced=unpriced, tell=tell, factor=factor)
+        async with how as payment:
             start = ReplyStart(
                 **self._recorder.keys(),
                 message=message,

@@ -18,7 +18,6 @@ from patina.model.ids import is_id
 from patina.model.money import Quote
 from patina.model.options import TurnOptions
 from patina.model.parts import Part
-from patina.model.tree import Tree
 
 CLOSING_SECONDS: Final = 5.0
 KEPT: Final = 20  # conversations whose items stay in memory; the others are read again
@@ -91,13 +90,16 @@ class Engine:
         """Return what a message of `parts` would cost as the next one of `conversation`, which may
         be new. No model is asked anything. Raises `UsageFault` and `StoreFault`.
         """
-        from patina.engine.quoting import quote
+        from patina.engine.quoting import Next, draft_of
 
-        journal = self._services.journal
-        known = conversation and await journal.mark(conversation)
-        tree = Tree((await journal.read(conversation)).items if known else ())
-        options = options or TurnOptions()
-        return await quote(self._services, tree, conversation, parts, model, options)
+        asked = Next(
+            conversation=conversation,
+            parts=tuple(parts),
+            model=model,
+            options=options or TurnOptions(),
+        )
+        draft = await draft_of(self._services, asked)
+        return await self._services.meter.quote(draft.wanted)
 
     def subscribe(
         self, conversation: str | None = None, bound: int = BOUND

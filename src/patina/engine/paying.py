@@ -12,7 +12,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from patina.engine.bounds import Counted, most_input
-from patina.engine.estimate import fixed_size, size_of, text_tokens
+from patina.engine.coming import Coming
+from patina.engine.estimate import fixed_size, size_of
 from patina.engine.services import Services
 from patina.model.chat import (
     ChatRequest,
@@ -23,13 +24,13 @@ from patina.model.chat import (
     StreamEvent,
     ToolCallDelta,
 )
-from patina.model.faults import UNSENT, FaultKind
+from patina.model.faults import UNSENT, Failure, FaultKind
 from patina.model.items import Message
 from patina.model.money import Outcome, Purpose, Used, Wanted
 from patina.model.options import TurnOptions
 from patina.model.tree import Tree
 from patina.model.usage import Cost, Usage
-from patina.ports.provider import Driver
+from patina.ports.provider import Driver, SaysMost
 
 # Seconds between two words about what an answer costs so far.
 TELL_EVERY: Final = 0.25
@@ -46,6 +47,11 @@ _REFUSED: Final[frozenset[FaultKind]] = frozenset(
     }
 )
 _BROKEN_OFF: Final[frozenset[FaultKind]] = frozenset({"cut", "timeout"})
+_ENDLESS: Final = Failure(
+    "cut",
+    "The answer was stopped: the model's endpoint wrote far more than it may, which would cost.",
+    "What arrived is kept. --max-tokens (or `chat.max_tokens`) is what it may write.",
+)
 
 
 class Cause(Struct, frozen=True, kw_only=True):
@@ -62,6 +68,7 @@ def wanted_of(
     request: ChatRequest,
     model: ModelRef,
     cause: Cause,
+    driver: Driver | None = None,
     *,
     tokens: float | None = None,
     counted: Counted | None = None,
@@ -69,7 +76,8 @@ def wanted_of(
 ) -> Wanted:
     """Return what is to be paid for `request` to `model`.
 
-    `tokens` is an estimate of its input, where there is one already; the rest as in `most_input`.
+    `driver` is who sends it, and may let it be answered with more than it asks for. `tokens` is an
+    estimate of its input, where there is one already; the rest as in `most_input`.
     """
     if tokens is None:
         size = fixed_size(request.system, request.tools) + size_of(request.messages, request.blobs)
@@ -81,7 +89,7 @@ def wanted_of(
         purpose=cause.purpose,
         most_input=most,
         input=min(math.ceil(tokens), most),
-        max_tokens=request.max_tokens,
+        max_tokens=_most_output(request, driver),
         conversation=cause.conversation,
         turn=cause.turn,
         server=cause.server,
@@ -89,6 +97,10 @@ def wanted_of(
         budget=cause.options.budget,
         run=cause.options.run,
     )
+
+
+def _most_output(request: ChatRequest, driver: object) -> int:
+    return driver.most_output(request) if isinstance(driver, SaysMost) else request.max_tokens
 
 
 def cause_of(tree: Tree, conversation: str, purpose: Purpose, server: str = "") -> Cause:
@@ -110,10 +122,18 @@ class Payment:
     """One request that money is held for. `cost` is known once it is settled; None: unknown."""
 
     def __init__(
-        self, services: Services, hold: str, tell: Callable[[Cost], None] | None = None
+        self,
+        services: Services,
+        hold: str,
+        wanted: Wanted,
+        tell: Callable[[Cost], None] | None = None,
+        factor: float = 1.0,
     ) -> None:
         self.hold = hold
         self.cost: Cost | None = None
+        self._most = wanted.max_tokens
+        self._coming = Coming(wanted.max_tokens, factor)
+        self._thinks = True  # unless it is known not to
         self._meter = services.meter
         self._clock = services.clock
         self._tell = tell
@@ -123,8 +143,6 @@ class Payment:
         self._ended = 0.0
         self._first: float | None = None
         self._told = 0.0
-        self._pieces: list[str] = []  # that are not in `_tokens` yet
-        self._tokens = 0.0
 
     @property
     def usage(self) -> Usage | None:
@@ -137,15 +155,22 @@ class Payment:
     async def stream(
         self, driver: Driver, request: ChatRequest
     ) -> AsyncGenerator[StreamEvent, None]:
-        """Send the request, once. As `Driver.stream`."""
+        """Send the request, once. As `Driver.stream`; cut where far too much comes that costs."""
         self._outcome = "cancelled"  # unless it comes to an end
+        info = request.info
+        self._thinks = request.effort != "none" and (info is None or info.thinking is not False)
         self._began = self._clock.monotonic()
+        self._coming.begin(self._began)
         try:
             stream = cast("AsyncGenerator[StreamEvent, None]", driver.stream(request))
             async with aclosing(stream) as events:
                 async for event in events:
                     self._take(event)
                     yield event
+                    if self._end is None and self._coming.is_over and self._costs():
+                        self._end = Failed(_ENDLESS)
+                        yield self._end
+                        return
             if self._end is None:
                 self._outcome = "cut"
         except Exception:
@@ -153,6 +178,7 @@ class Payment:
             raise
         finally:
             self._ended = self._clock.monotonic()
+            self._coming.wait(self._ended)
 
     def used(self) -> Used:
         """Return how the request ended."""
@@ -161,7 +187,7 @@ class Payment:
         first = None if self._first is None else _milliseconds(self._first - self._began)
         used = Used(
             outcome=self._outcome,
-            output=math.ceil(self._output()),
+            output=self._output(),
             first_token_ms=first,
             duration_ms=_milliseconds(self._ended - self._began),
         )
@@ -179,22 +205,28 @@ class Payment:
         if isinstance(event, Finished | Failed):
             self._end = self._end or event
             return
+        now = self._clock.monotonic()
         text = event.arguments if isinstance(event, ToolCallDelta) else event.text
-        self._pieces.append(text)
+        self._coming.take(text, now)
         if self._first is None:
-            self._first = self._told = self._clock.monotonic()
-        elif self._tell is not None and self._told + TELL_EVERY <= self._clock.monotonic():
-            self._told = self._clock.monotonic()
-            cost = self._meter.running(self.hold, math.ceil(self._output()))
+            self._first = self._told = now
+        elif self._tell is not None and self._told + TELL_EVERY <= now:
+            self._told = now
+            cost = self._meter.running(self.hold, math.ceil(self._coming.tokens))
             if cost is not None:
                 self._tell(cost)
 
-    def _output(self) -> float:
-        """Return about how many tokens came."""
-        if self._pieces:
-            self._tokens += text_tokens(*self._pieces)
-            self._pieces.clear()
-        return self._tokens
+    def _costs(self) -> bool:
+        return self._meter.running(self.hold, 0) is not None
+
+    def _output(self) -> int:
+        """Return about how many tokens came, with those that may have come unseen where nobody
+        will say.
+        """
+        came = math.ceil(self._coming.tokens)
+        if isinstance(self._end, Finished) or not self._thinks:
+            return came
+        return max(came, min(math.ceil(came + self._coming.unseen), self._most))
 
 
 @asynccontextmanager
@@ -204,14 +236,16 @@ async def paid(
     *,
     unpriced: bool = False,
     tell: Callable[[Cost], None] | None = None,
+    factor: float = 1.0,
 ) -> AsyncIterator[Payment]:
     """Hold money for one request, which the body sends; settle it, whatever comes of that.
 
     `unpriced`: a person said that it may cost what nobody knows. `tell` hears the cost so far
-    while an answer comes. Raises what `Meter.hold` raises.
+    while an answer comes. `factor` is by what our estimates of what this model says are to be
+    multiplied, as its provider's counts have taught. Raises what `Meter.hold` raises.
     """
     hold = await services.meter.hold(wanted, unpriced=unpriced)
-    payment = Payment(services, hold, tell)
+    payment = Payment(services, hold, wanted, tell, factor)
     try:
         yield payment
     finally:
@@ -220,7 +254,7 @@ async def paid(
 
 def _failed(used: Used, end: Failed) -> Used:
     failure = end.failure
-    if not used.output and used.first_token_ms is None and end.usage is None and end.billed is None:
+    if used.first_token_ms is None and end.usage is None and end.billed is None:
         if failure.code == UNSENT or failure.kind == "auth":
             return replace(used, outcome="void", sent=False)
         if failure.kind in _REFUSED or (failure.status and failure.kind not in _BROKEN_OFF):

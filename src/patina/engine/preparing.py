@@ -29,11 +29,13 @@ from patina.model.items import Note
 from patina.model.masking import masked_json
 from patina.model.money import Wanted
 from patina.model.options import TurnOptions
+from patina.ports.provider import Driver
 
 INFO_SECONDS: Final = 2.0
 # Seconds that a request waits for what is known of its model where only its tools depend on it.
 QUICK_SECONDS: Final = 0.1
 SMALL: Final = 3_000  # tokens; any model takes that
+LEARNT: Final = 200  # tokens, of which a provider's count teaches how it counts
 LEAST_ANSWER: Final = 1_024  # tokens that are kept for the answer
 # By what share an estimate may be wrong: at first, and once the provider has counted.
 MARGIN: Final = 0.1
@@ -65,6 +67,8 @@ class Requests:
         self._told_bound = False
         self._tokens = 0.0  # of the newest request, about
         self._reported: tuple[int, int] | None = None  # as in `History`, of the newest request
+        # By what our estimates of words are to be multiplied for this model.
+        self.factor = 1.0
 
     @property
     def are_toolless(self) -> bool:
@@ -128,12 +132,15 @@ class Requests:
         )
         return await self._fitting(request, history)
 
-    def wanted(self, request: ChatRequest, cause: Cause, counted: Counted | None) -> Wanted:
+    def wanted(
+        self, request: ChatRequest, cause: Cause, counted: Counted | None, driver: Driver
+    ) -> Wanted:
         """Return what is to be paid for `request`, the newest of `next`."""
         return wanted_of(
             request,
             self._model,
             cause,
+            driver,
             tokens=self._tokens,
             counted=counted,
             reported=self._reported,
@@ -177,7 +184,11 @@ class Requests:
             info = self._info
         else:
             info = await self._known(INFO_SECONDS)
-        tokens = whole.tokens(info) * _factor(reported, counted, info)
+        factor = _factor(reported, counted, info)
+        tokens = whole.tokens(info) * factor
+        # Of pictures and of short words nothing is learnt about other words.
+        learnt = not counted.images and not counted.files and counted.words >= LEARNT
+        self.factor = factor if learnt else 1.0
         self._tokens, self._reported = tokens, history.reported
         if info is None:
             return request

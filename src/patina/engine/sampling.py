@@ -124,7 +124,7 @@ class Sampler:
         """Send the prompt and return the answer. Whatever comes of it is booked and noted."""
         driver = self._services.providers.driver(model.provider)
         request = await self._request(name, prompt, tools, model)
-        wanted = wanted_of(request, model, self._cause(server))
+        wanted = wanted_of(request, model, self._cause(server), driver)
         unpriced = self._recorder is not None and str(model) in self._recorder.tree.unpriced
         parts: tuple[Part, ...] = ()
         end: Finished | Failed | None = None

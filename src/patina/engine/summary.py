@@ -199,7 +199,7 @@ class Summariser:
             timeout=self._services.chat.timeout,
         )
         cause = Cause(purpose="summary", conversation=self._recorder.conversation)
-        wanted = wanted_of(request, self._model, cause)
+        wanted = wanted_of(request, self._model, cause, driver)
         unpriced = str(self._model) in self._recorder.tree.unpriced
         async with paid(self._services, wanted, unpriced=unpriced) as payment:
             words, end = await words_of(payment.stream(driver, request), self._interruption)

@@ -46,7 +46,7 @@ async def make_title(services: Services, tree: Tree, conversation: str, why: Int
     )
     driver = services.providers.driver(model.provider)
     cause = Cause(purpose="title", conversation=conversation)
-    wanted = wanted_of(request, model, cause)
+    wanted = wanted_of(request, model, cause, driver)
     async with paid(services, wanted, unpriced=str(model) in tree.unpriced) as payment:
         words, end = await words_of(payment.stream(driver, request), why)
     if end is None:

@@ -79,8 +79,9 @@ class Wanted(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Used(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a request ended. `usage` None: the provider told nothing; then `output` is an estimate
-    of the tokens that came. `billed` is what the provider itself says that it costs, `tier` its
-    word for the service that it was (such as "batch"). `sent`: whether it can have been charged.
+    of the tokens that came, those that may have come unseen among them. `billed` is what the
+    provider itself says that it costs, `tier` its word for the service that it was (such as
+    "batch"). `sent`: whether it can have been charged.
     """
 
     outcome: Outcome
@@ -179,6 +180,14 @@ class Sum(Struct, frozen=True, kw_only=True, omit_defaults=True):
     unknown: int = 0
     estimated: int = 0
     duration_ms: int = 0
+
+
+class Top(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The dearest of many sums, dearest first. `left` others are added up in `rest`."""
+
+    sums: tuple[Sum, ...] = ()
+    rest: Sum = Sum(key="")
+    left: int = 0
 
 
 class Quote(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Literal, Protocol
 
-from patina.model.money import Entry, Hold, Limit, Standing, Sum
+from patina.model.money import Entry, Hold, Limit, Standing, Sum, Top
 
-GroupBy = Literal["day", "month", "model", "provider", "conversation", "server", "purpose"]
+GroupBy = Literal[
+    "day", "month", "model", "provider", "conversation", "server", "purpose", "source"
+]
 
 
 class Ledger(Protocol):
@@ -40,7 +42,13 @@ class Ledger(Protocol):
 
         `only` narrows to one `model` ("provider/model"), `provider`, `conversation`, `server`,
         `purpose`, `turn` or `run`. In ascending order of the key for times, else the dearest first.
+        The key of a "source" is its name and the date of its prices, with a space between.
         """
+
+    async def top(
+        self, by: GroupBy, most: int, since: str = "", until: str = "", **only: str
+    ) -> Top:
+        """Return the `most` dearest of what `sums` would, and all others as one."""
 
     async def entries(
         self,

@@ -1,7 +1,7 @@
 """Models of providers."""
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from patina.model.chat import ChatRequest, ModelInfo, ModelRef, StreamEvent
 
@@ -20,6 +20,14 @@ class Driver(Protocol):
 
     async def list_models(self) -> tuple[ModelInfo, ...]:
         """Return what the endpoint offers. Raises `ProviderFault`."""
+
+
+@runtime_checkable
+class SaysMost(Protocol):
+    """A driver that may let a request be answered with more than its `max_tokens`."""
+
+    def most_output(self, request: ChatRequest) -> int:
+        """Return the tokens that an answer can have, reasoning included: they are held for it."""
 
 
 class Providers(Protocol):

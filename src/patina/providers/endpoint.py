@@ -48,6 +48,11 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         """Whether the user can start it: it is local or runs on this machine."""
         return self.local or self.address.loopback
 
+    @property
+    def is_openai(self) -> bool:
+        """Whether it is OpenAI itself, and neither Azure nor a stand-in."""
+        return self.kind == "openai" and self.address.host.endswith(".openai.com")
+
     def headers(self, url: str) -> list[tuple[str, str]]:
         """Return the headers that carry the key, if `url` is at this endpoint's own origin."""
         if self.auth is None or parse_url(url).origin != self.address.origin:

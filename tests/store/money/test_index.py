@@ -6,6 +6,7 @@ import shutil
 import sys
 from decimal import Decimal
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import apsw
 import pytest
@@ -17,7 +18,9 @@ from patina.model.money import Hold
 from patina.ports.ledger import OverLimit
 from patina.store import lock
 from patina.store.money.ledger import FileLedger
+from patina.store.money.lines import encode, settle_line
 from patina.store.money.place import Place
+from patina.store.money.schema import VERSION
 
 pytestmark = pytest.mark.anyio
 
@@ -78,7 +81,7 @@ async def test_an_index_that_is_none_is_made_anew(tmp_path: Path, how: str) -> N
     data = place.read_bytes()
     if how in ("older", "newer", "other"):
         db = apsw.Connection(str(place))
-        db.pragma("user_version", {"older": 0, "newer": 99}.get(how, 1))
+        db.pragma("user_version", {"older": 0, "newer": 99}.get(how, VERSION))
         db.pragma("application_id", 5 if how == "other" else db.pragma("application_id"))
         db.close()
     else:
@@ -93,7 +96,7 @@ async def test_an_index_that_is_none_is_made_anew(tmp_path: Path, how: str) -> N
         await check(ledger, now)
     async with opened(tmp_path, now) as ledger:
         await check(ledger, now)
-    assert apsw.Connection(str(place)).pragma("user_version") == 1
+    assert apsw.Connection(str(place)).pragma("user_version") == VERSION
 
 
 @posix
@@ -172,6 +175,33 @@ async def test_a_program_that_hangs_with_the_lock_is_named(tmp_path: Path) -> No
         assert "hangs" in fault.value.failure.hint
         os.close(descriptor)
         await check(ledger, now)
+
+
+_READER = """
+import sys
+from pathlib import Path
+from patina.store.files import FileSystem
+from patina.store.money.book import Book
+home = Path(sys.argv[1])
+now = lambda: "2026-11-21T10:00:00.000Z"
+book = Book(home / "data", home / "state", "a", FileSystem(), now, 0.4, step=100_000)
+print(book.ask(lambda index: index.find("none")))
+"""
+
+
+@posix
+def test_who_makes_the_index_lets_others_in_between(tmp_path: Path) -> None:
+    """Whoever has much to read takes turns with those who wait, however short they wait."""
+    now = Now()
+    usage = tmp_path / "data/usage"
+    usage.mkdir(parents=True)
+    ends = (settle_line(ended(now.hold()), 1, now(), "a") for _ in range(20_000))
+    (usage / "2026-11.a.jsonl").write_bytes(b"".join(map(encode, ends)))
+    command = [sys.executable, "-c", _READER, str(tmp_path)]
+    readers = [Popen(command, stdout=PIPE, stderr=PIPE, text=True) for _ in range(3)]
+    for reader in readers:
+        out, error = reader.communicate(timeout=60)
+        assert out == "None\n", error
 
 
 async def test_rebuilding_changes_nothing(tmp_path: Path) -> None:

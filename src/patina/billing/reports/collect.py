@@ -1,5 +1,6 @@
 """Asks the ledger for what a whole report shows."""
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
@@ -7,15 +8,14 @@ from typing import Final
 from msgspec import Struct
 
 from patina.billing.reports import shape
-from patina.billing.reports.lines import matches
 from patina.billing.reports.periods import Period, month_end
 from patina.billing.reports.shape import Chart, Figures, Forecast, Table
-from patina.model.money import Entry, Sum
+from patina.model.money import Sum
 from patina.ports.ledger import GroupBy, Ledger
 
 # What a report has a table of, in this order.
 TABLES: Final[tuple[GroupBy, ...]] = ("model", "provider", "purpose", "conversation", "server")
-_NOT_COUNTED: Final = ("held", "void")
+_DATED: Final = re.compile(r"(.*?) ?(\d{4}-\d{2}-\d{2})", re.ASCII | re.DOTALL)
 
 
 class PriceSource(Struct, frozen=True, kw_only=True):
@@ -57,19 +57,18 @@ async def collect(
     foreseen = await foresee(ledger, over, today, only)
     tables = []
     for by in TABLES:
-        sums = models if by == "model" else await ledger.sums(by, over.since, over.until, **only)
+        found = shape.top_table(by, await ledger.top(by, limit, over.since, over.until, **only))
         # Most requests are for no server, and most people have none that asks.
-        if by != "server" or any(each.key for each in sums):
-            tables.append(shape.table(by, sums, limit))
-    prices = Prices(only)
-    await ledger.entries(prices.add, over.since, over.until)
+        if by != "server" or found.left_out or any(row.key for row in found.rows):
+            tables.append(found)
+    sources = await ledger.sums("source", over.since, over.until, **only)
     return Report(
         period=over,
         only=only,
         figures=shape.figures(totals, models, foreseen),
         chart=shape.chart(over, totals, shown, foreseen),
         tables=tuple(tables),
-        sources=prices.found(),
+        sources=sources_of(sources),
     )
 
 
@@ -83,35 +82,24 @@ async def foresee(
     return shape.forecast(await ledger.sums("day", first, today, **only), today)
 
 
-class Prices:
-    """Adds up entries by the source of their price."""
+def sources_of(sums: Sequence[Sum]) -> tuple[PriceSource, ...]:
+    """Return sums by source as the sources, the one with most requests first.
 
-    def __init__(self, only: Mapping[str, str]) -> None:
-        self._only = only
-        self._sums: dict[tuple[str, str], tuple[int, Decimal]] = {}
-
-    def add(self, entries: Sequence[Entry]) -> None:
-        """Take some entries in."""
-        sums, only = self._sums, self._only
-        for entry in entries:
-            if entry.cost is None or entry.outcome in _NOT_COUNTED:
-                continue
-            if only and not matches(entry, only):
-                continue
-            key = (entry.source, entry.price_date)
-            requests, cost = sums.get(key, (0, Decimal(0)))
-            sums[key] = (requests + 1, cost + entry.cost)
-
-    def found(self) -> tuple[PriceSource, ...]:
-        """Return the sources, the one with most requests first."""
-        merged: dict[str, PriceSource] = {}
-        for (source, day), (requests, cost) in sorted(self._sums.items()):
-            known = merged.get(source)
-            merged[source] = PriceSource(
-                source=source,
-                first=(known.first if known else "") or day,
-                last=day,
-                requests=requests + (known.requests if known else 0),
-                cost=cost + (known.cost if known else 0),
-            )
-        return tuple(sorted(merged.values(), key=lambda each: (-each.requests, each.source)))
+    What has no price has no source either.
+    """
+    merged: dict[str, PriceSource] = {}
+    for each in sorted(sums, key=lambda one: one.key):
+        priced = each.requests - each.unknown
+        if not priced:
+            continue
+        dated = _DATED.fullmatch(each.key)
+        source, day = (dated[1], dated[2]) if dated else (each.key, "")
+        known = merged.get(source)
+        merged[source] = PriceSource(
+            source=source,
+            first=(known.first if known else "") or day,
+            last=day,
+            requests=priced + (known.requests if known else 0),
+            cost=each.cost + (known.cost if known else 0),
+        )
+    return tuple(sorted(merged.values(), key=lambda each: (-each.requests, each.source)))

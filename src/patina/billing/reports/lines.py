@@ -36,8 +36,9 @@ COLUMNS: Final[Mapping[str, str]] = {
     "first_token_ms": "first_token_ms",
     "duration_ms": "duration_ms",
 }
-# A spreadsheet takes what begins so for a formula (OWASP, CSV Injection).
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet takes what begins so for a formula (OWASP, CSV Injection);
+# in an East Asian language the wide signs count, too.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
 _QUOTE: Final = "'"
 
 

@@ -6,13 +6,15 @@ Unknown is never zero: where no request has a price, a cost is None.
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import reduce
+from operator import add
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from patina.billing.reports.periods import Period, days_of, month_end, months_of
-from patina.model.money import Sum
+from patina.model.money import Sum, Top
 from patina.model.usage import Usage
 from patina.ports.ledger import GroupBy
 
@@ -116,10 +118,6 @@ def table(by: GroupBy, sums: Sequence[Sum], limit: int | None = None) -> Table:
     """Return a table of `sums`, in their order: of days and months the last `limit`, else the
     first.
     """
-    total = _row("", sums, None)
-    spent = total.cost or Decimal(0)
-    if spent:
-        total = replace(total, share=Decimal(1))
     shown: Sequence[Sum] = sums
     left: Sequence[Sum] = ()
     if limit is None or len(sums) <= limit:
@@ -128,11 +126,24 @@ def table(by: GroupBy, sums: Sequence[Sum], limit: int | None = None) -> Table:
         shown, left = sums[-limit:], sums[:-limit]
     else:
         shown, left = sums[:limit], sums[limit:]
+    return _table(by, shown, left, len(left))
+
+
+def top_table(by: GroupBy, top: Top) -> Table:
+    """Return a table of the dearest; the others are one row."""
+    return _table(by, top.sums, (top.rest,) if top.left else (), top.left)
+
+
+def _table(by: GroupBy, shown: Sequence[Sum], left: Sequence[Sum], left_out: int) -> Table:
+    total = _row("", (*shown, *left), None)
+    spent = total.cost or Decimal(0)
+    if spent:
+        total = replace(total, share=Decimal(1))
     return Table(
         by=by,
         rows=tuple(_row(each.key, (each,), spent) for each in shown),
-        rest=_row("", left, spent) if left else None,
-        left_out=len(left),
+        rest=_row("", left, spent) if left_out else None,
+        left_out=left_out,
         total=total,
     )
 
@@ -225,11 +236,10 @@ def _row(key: str, sums: Sequence[Sum], spent: Decimal | None) -> Row:
     unknown = sum(each.unknown for each in sums)
     known = not requests or unknown < requests
     cost = sum((each.cost for each in sums), Decimal(0)) if known else None
-    columns = [[getattr(each.usage, name) for each in sums] for name in Usage.__struct_fields__]
     return Row(
         key=key,
         requests=requests,
-        usage=Usage(*map(sum, columns)),
+        usage=reduce(add, (each.usage for each in sums), Usage()),
         cost=cost,
         share=cost / spent if spent and cost is not None else None,
         unknown=unknown,

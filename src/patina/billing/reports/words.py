@@ -11,7 +11,11 @@ from patina.ports.ledger import GroupBy
 
 UNKNOWN: Final = "unknown"
 DELETED: Final = "(deleted)"
-_NONE: Final = {"conversation": "(no conversation)", "server": "(no server)"}
+_NONE: Final = {
+    "conversation": "(no conversation)",
+    "server": "(no server)",
+    "source": "(no price)",
+}
 _STEPS: Final = (("k", 1_000), ("M", 1_000_000), ("B", 1_000_000_000), ("T", 10**12))
 # From here on, cents are enough.
 _LARGE: Final = Decimal(100)

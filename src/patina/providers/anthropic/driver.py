@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from patina.model.chat import ChatRequest, ModelInfo
 from patina.model.parts import Thinking
 from patina.ports.provider import Driver
-from patina.providers.anthropic.dialect import LEAST_BUDGET, Dialect, learn, traits_of
+from patina.providers.anthropic.dialect import LEAST_BUDGET, Dialect, learn, plan, traits_of
 from patina.providers.anthropic.messages import mark_of
 from patina.providers.anthropic.request import encode_body
 from patina.providers.anthropic.stream import MessagesReader
@@ -62,6 +62,10 @@ class MessagesDriver(HttpDriver):
         """Return a reader for one answer."""
         self._rooms.pop(id(request), None)
         return MessagesReader(self.endpoint, self.shown(request.model))
+
+    def most_output(self, request: ChatRequest) -> int:
+        """Return `max_tokens` as it is sent: what is thought comes on top of an answer."""
+        return plan(request, self.dialect(request.model)).max_tokens
 
     def dialect(self, model: str) -> Dialect:
         """Return how `model` is spoken to."""

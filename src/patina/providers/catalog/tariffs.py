@@ -21,8 +21,9 @@ _FREE: Final = Tariff(
 )
 _HALF: Final = {"batch": Decimal("0.5")}
 # What a service costs of the usual price, by table of prices, where no figures of its own are
-# known: the pricing pages of developers.openai.com, platform.claude.com, ai.google.dev,
-# docs.mistral.ai and console.groq.com ("flex-processing"), read in November 2026.
+# known. The providers name these on the pricing pages of developers.openai.com,
+# platform.claude.com, ai.google.dev and docs.mistral.ai, and at console.groq.com
+# ("flex-processing").
 _FACTORS: Final[Mapping[str, dict[str, Decimal]]] = {
     "openai": _HALF,
     "azure": _HALF,

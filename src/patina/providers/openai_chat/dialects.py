@@ -67,6 +67,10 @@ _PLAIN: Final = Dialect()
 _LOCAL: Final = Dialect(files="")
 OWN: Final = Dialect(max_tokens="max_completion_tokens")
 """OpenAI's own models, at OpenAI or Azure."""
+AT_OPENAI: Final = replace(OWN, extras=(("", "service_tier", "default"),))
+"""At OpenAI itself; a project can be set to dearer services, but money is held for the usual one
+(API reference, `service_tier`).
+"""
 
 KNOWN: Final[dict[str, Dialect]] = {
     "lmstudio": replace(_LOCAL, fuller="/api/v0/models"),
@@ -115,7 +119,7 @@ _PORTS: Final = {1234: "lmstudio", 8080: "llamacpp", 8000: "vllm"}
 def dialect_of(endpoint: Endpoint) -> Dialect:
     """Return what `endpoint` speaks: by its address, else its usual port here, else its name."""
     if endpoint.kind in {"openai", "azure_openai"}:
-        return OWN
+        return AT_OPENAI if endpoint.is_openai else OWN
     address = endpoint.address
     brand = brand_of(endpoint.provider, endpoint.kind).name
     known = _HOSTS.get(address.host) or (brand if brand in KNOWN else "")

@@ -12,8 +12,10 @@ from patina.providers.driver import HttpDriver
 from patina.providers.kinds import DriverSetup
 from patina.providers.openai_responses.refusals import learn, refuses_reasoning
 from patina.providers.openai_responses.request import (
+    MOST_OUTPUT,
     UNLIMITED,
     Limits,
+    bounded,
     encode_body,
     reasoning_ids,
 )
@@ -91,7 +93,18 @@ class ResponsesDriver(HttpDriver):
         """Return `request` as it leaves."""
         limits = self._limits.get(request.model, UNLIMITED)
         refused = self._refused.get(request.model, ())
-        return self.outgoing(self._routes.responses, encode_body(request, limits, refused))
+        # A project can be set to dearer services, but money is held for the usual one.
+        tier = "default" if self.endpoint.is_openai else ""
+        body = encode_body(request, limits, refused, tier=tier)
+        return self.outgoing(self._routes.responses, body)
+
+    def most_output(self, request: ChatRequest) -> int:
+        """Return the bound as it is sent; where a model refused one, the most that there is."""
+        limits = self._limits.get(request.model, UNLIMITED)
+        if "max_output_tokens" not in limits.without:
+            return bounded(request.max_tokens, limits)
+        known = request.info.max_output if request.info is not None else None
+        return max(request.max_tokens, known or MOST_OUTPUT)
 
     def reader(self, request: ChatRequest) -> ResponsesReader:
         """Return a reader for one answer."""

@@ -21,6 +21,8 @@ from patina.providers.seal import unseal
 
 Body = dict[str, Any]
 _STATE: Final = ("id", "phase")
+MOST_OUTPUT: Final = 128_000
+"""Tokens that any of OpenAI's models writes at most, by its pages on models (November 2026)."""
 EFFORTS: Final[tuple[Effort, ...]] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # Families of OpenAI's models, for where nothing else is known of a model.
 _REASON: Final = re.compile(r"(?:o\d|gpt-[5-9])(?!.*-chat)")
@@ -44,11 +46,16 @@ UNLIMITED: Final = Limits()
 
 
 def encode_body(
-    request: ChatRequest, limits: Limits = UNLIMITED, refused: Collection[str] = ()
+    request: ChatRequest,
+    limits: Limits = UNLIMITED,
+    refused: Collection[str] = (),
+    *,
+    tier: str = "",
 ) -> bytes:
     """Return the JSON body of `request`, streamed and not stored.
 
-    `refused` are the ids of reasoning items that do not go back.
+    `refused` are the ids of reasoning items that do not go back; `tier` is the service that is
+    asked for, "" for what the endpoint sees fit.
     """
     body: Body = {
         "model": request.model,
@@ -57,10 +64,12 @@ def encode_body(
         "store": False,
     }
     without = limits.without
+    if tier:
+        body["service_tier"] = tier
     if request.system:
         body["instructions"] = request.system
     if "max_output_tokens" not in without:
-        body["max_output_tokens"] = _bounded(request.max_tokens, limits)
+        body["max_output_tokens"] = bounded(request.max_tokens, limits)
     if request.temperature is not None and "temperature" not in without:
         body["temperature"] = request.temperature
     reasons = _reasons(request)
@@ -85,7 +94,8 @@ def encode_body(
     return to_json(body)
 
 
-def _bounded(tokens: int, limits: Limits) -> int:
+def bounded(tokens: int, limits: Limits) -> int:
+    """Return `tokens` as a model takes them for `max_output_tokens`."""
     if limits.most is not None:
         tokens = min(tokens, limits.most)
     return max(tokens, limits.least or 0)

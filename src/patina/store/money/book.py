@@ -9,6 +9,7 @@ damaged, or of another version             removed, and made anew from the files
 full disk, no right, I/O error, busy       this process goes on with one in memory
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -32,7 +33,7 @@ from patina.store.money.lines import (
     told_line,
 )
 from patina.store.money.log import Turnstile, UsageLog
-from patina.store.money.place import Place, acquire
+from patina.store.money.place import LONGEST_PAUSE, Place, acquire
 from patina.store.money.record import Record
 
 LOCK_WAIT: Final = 5.0
@@ -166,6 +167,8 @@ class Book:
                         done = self._step_on(work)
                     if done:
                         return done[0]
+                    # Who waits tries every now and then, and would never meet an open door.
+                    time.sleep(LONGEST_PAUSE)
             except TroubleError as error:
                 self._recover(error)
         raise StoreFault(

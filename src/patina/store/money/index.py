@@ -19,6 +19,7 @@ from patina.store.money.log import usage_files, usage_folder
 from patina.store.money.record import Record
 from patina.store.money.rows import COLUMNS, JOINED, find, find_all, pack, put, to_record
 from patina.store.money.schema import clear
+from patina.store.money.units import HIGH, LOW, whole
 
 # How much is read in one transaction. Bytes.
 STEP: Final = 8 << 20
@@ -115,11 +116,11 @@ class Index:
         summed = limit.kind not in ("turn", "budget")
         unknown = "sum(unknown)" if summed else "sum(cost IS NULL)"
         values = {"day": day, "month": day[:7], "name": limit.name, "id": pack(limit.name)}
-        query = f"SELECT sum(cost), {unknown} {_SPENT[limit.kind]}"
+        query = f"SELECT {HIGH}, {LOW}, {unknown} {_SPENT[limit.kind]}"
         row = self.db.execute(query, {k: v for k, v in values.items() if f":{k}" in query})
-        spent, missing = cast("tuple[int | None, int | None]", row.fetchone())
+        high, low, missing = cast("tuple[int | None, int | None, int | None]", row.fetchone())
         covered = [record for record in held if records.covers(limit, day, record)]
-        return records.used(limit, spent or 0, missing or 0, covered)
+        return records.used(limit, whole(high or 0, low or 0), missing or 0, covered)
 
     def _grown(
         self, known: dict[str, tuple[object, int, bytes]]

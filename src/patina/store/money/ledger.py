@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import anyio
 
 from patina.model.faults import StoreFault
-from patina.model.money import Entry, Hold, Limit, Standing, Sum
+from patina.model.money import Entry, Hold, Limit, Standing, Sum, Top
 from patina.ports.ledger import GroupBy
 from patina.store.files import FileSystem
 from patina.store.layout import device_id
@@ -112,6 +112,19 @@ class FileLedger:
 
             check_narrowing(only)
             return book.ask(lambda index: sums(index.db, by, since, until, only))
+
+        return await self._run(work)
+
+    async def top(
+        self, by: GroupBy, most: int, since: str = "", until: str = "", **only: str
+    ) -> Top:
+        """Return the dearest sums; see `Ledger.top`."""
+
+        def work(book: "Book") -> Top:
+            from patina.store.money.sums import check_narrowing, top
+
+            check_narrowing(only)
+            return book.ask(lambda index: top(index.db, by, most, since, until, only))
 
         return await self._run(work)
 

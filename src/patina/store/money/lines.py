@@ -1,6 +1,5 @@
 """The lines of the ledger's files (`docs/transcripts.md`, Money)."""
 
-import re
 from decimal import Decimal
 from typing import Final
 
@@ -13,7 +12,7 @@ from patina.model.items import Item
 from patina.model.money import Entry, Hold, Limit
 from patina.model.usage import Usage
 
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DAY_LENGTH: Final = len("2026-11-22")
 
 
 class HoldLine(Item, frozen=True, kw_only=True, tag="hold"):
@@ -121,7 +120,7 @@ def told_line(limit: Limit, period: str, share: Decimal, ts: str, device: str) -
 
 def check_day(day: str) -> str:
     """Return `day` if it is YYYY-MM-DD: its month names a file. Raises `ValueError`."""
-    if not _DAY.fullmatch(day):
+    if not _is_day(day):
         raise ValueError(f"{day[:40]!r} is no day")
     return day
 
@@ -152,6 +151,20 @@ def decode(line: bytes) -> AnyLine | None:
         return None
     if found.v > FORMAT:
         return None
-    if isinstance(found, ToldLine) or _DAY.fullmatch(found.day):
+    if isinstance(found, ToldLine) or _is_day(found.day):
         return found
     return None
+
+
+def _is_day(text: str) -> bool:
+    """Whether `text` is YYYY-MM-DD, with a month and a day that there are."""
+    digits = text[:4] + text[5:7] + text[8:]
+    return (
+        len(text) == _DAY_LENGTH
+        and text[4] == text[7] == "-"
+        and digits.isascii()
+        and digits.isdecimal()
+        and "01" <= text[5:7] <= "12"
+        and "01" <= text[8:] <= "31"
+        and text[:4] > "0000"
+    )

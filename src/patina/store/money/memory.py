@@ -5,8 +5,7 @@ from decimal import Decimal
 
 from anyio.lowlevel import checkpoint
 
-from patina.model.money import Entry, Hold, Limit, Standing, Sum
-from patina.model.usage import Usage
+from patina.model.money import Entry, Hold, Limit, Standing, Sum, Top
 from patina.ports.ledger import GroupBy, OverLimit
 from patina.store.money import record as records
 from patina.store.money.ledger import utc_now
@@ -66,6 +65,16 @@ class MemoryLedger:
                 found[key] = _added(found.get(key, Sum(key=key)), record)
         return in_order(by, list(found.values()))
 
+    async def top(
+        self, by: GroupBy, most: int, since: str = "", until: str = "", **only: str
+    ) -> Top:
+        """Return the dearest sums; see `Ledger.top`."""
+        found = in_order("model", list(await self.sums(by, since, until, **only)))
+        rest = Sum(key="")
+        for each in found[most:]:
+            rest = _both(rest, each)
+        return Top(sums=found[:most], rest=rest, left=max(len(found) - most, 0))
+
     async def entries(
         self, take: Callable[[Sequence[Entry]], None], since: str = "", until: str = ""
     ) -> None:
@@ -122,17 +131,31 @@ def _key(record: Record, name: str) -> str:
         return record.day[:7]
     if name == "model":
         return f"{record.provider}/{record.model}"
+    if name == "source":
+        return f"{record.source} {record.price_date}".strip(" ")
     return str(getattr(record, name))
 
 
 def _added(total: Sum, record: Record) -> Sum:
-    usage: Usage = total.usage + record.usage
+    one = Sum(
+        key="",
+        requests=1,
+        usage=record.usage,
+        cost=to_amount(record.cost or 0),
+        unknown=int(record.cost is None),
+        estimated=int(record.estimated),
+        duration_ms=record.duration_ms,
+    )
+    return _both(total, one)
+
+
+def _both(total: Sum, other: Sum) -> Sum:
     return Sum(
         key=total.key,
-        requests=total.requests + 1,
-        usage=usage,
-        cost=total.cost + to_amount(record.cost or 0),
-        unknown=total.unknown + (record.cost is None),
-        estimated=total.estimated + record.estimated,
-        duration_ms=total.duration_ms + record.duration_ms,
+        requests=total.requests + other.requests,
+        usage=total.usage + other.usage,
+        cost=total.cost + other.cost,
+        unknown=total.unknown + other.unknown,
+        estimated=total.estimated + other.estimated,
+        duration_ms=total.duration_ms + other.duration_ms,
     )

@@ -22,6 +22,7 @@ _LOG_BYTES: Final = 16 << 20
 # millisecond, and eight processes may want one.
 _SHORTEST_PAUSE_NS: Final = 200_000
 _LONGEST_PAUSE_NS: Final = 1_500_000
+LONGEST_PAUSE: Final = 2 * _LONGEST_PAUSE_NS / 1e9
 
 
 def acquire(descriptor: int, wait: float) -> bool:

@@ -8,7 +8,8 @@ import apsw
 from patina.model.ids import is_id
 from patina.model.usage import Usage
 from patina.store.money.record import Record
-from patina.store.money.schema import SUMS
+from patina.store.money.schema import LABELS, SUMS
+from patina.store.money.units import MOST_SUM
 
 Value = int | str | bytes | None
 _AT_ONCE: Final = 500
@@ -19,21 +20,21 @@ _Key = tuple[Value, Value]
 COLUMNS: Final = (
     "e.id, e.at, e.day, e.expires, l.provider, l.model, l.purpose, l.server, e.outcome, e.input,"
     " e.output, e.cache_read, e.cache_write, e.reasoning, e.cost, e.estimated, e.held,"
-    " e.conversation, e.turn, e.run, e.source, e.price_date, e.tier, e.first_token_ms,"
+    " e.conversation, e.turn, e.run, l.source, l.price_date, e.tier, e.first_token_ms,"
     " e.duration_ms, e.rev, e.line"
 )
 JOINED: Final = "entry e JOIN label l ON l.id = e.label"
 _FIELDS: Final = (
     "id, at, day, expires, outcome, input, output, cache_read, cache_write, reasoning, cost,"
-    " estimated, held, conversation, turn, run, source, price_date, tier, first_token_ms,"
+    " estimated, held, conversation, turn, run, tier, first_token_ms,"
     " duration_ms, rev, line, label"
 )
 _PUT: Final = (
-    f"INSERT INTO entry({_FIELDS}) VALUES({', '.join('?' * 24)}) ON CONFLICT(id) DO UPDATE SET"
+    f"INSERT INTO entry({_FIELDS}) VALUES({', '.join('?' * 22)}) ON CONFLICT(id) DO UPDATE SET"
     f" ({_FIELDS}) = ({', '.join(f'excluded.{name}' for name in _FIELDS.split(', '))})"
 )
 _ADD: Final = " ON CONFLICT DO UPDATE SET " + ", ".join(
-    f"{name} = {name} + excluded.{name}" for name in SUMS
+    f"{name} = min({name} + excluded.{name}, {MOST_SUM})" for name in SUMS
 )
 
 
@@ -106,7 +107,7 @@ def to_record(row: Sequence[object]) -> Record:
 
 
 class Labels:
-    """The numbers of providers, models, purposes and servers, within one transaction."""
+    """The numbers of all that many requests share, within one transaction."""
 
     def __init__(self, db: apsw.Connection) -> None:
         self._db = db
@@ -114,12 +115,13 @@ class Labels:
 
     def of(self, record: Record) -> int:
         """Return the label of a request."""
-        names = (record.provider, record.model, record.purpose, record.server)
+        names = tuple(cast("str", getattr(record, name)) for name in LABELS)
         if names not in self._known:
-            where = "provider = ? AND model = ? AND purpose = ? AND server = ?"
+            where = " AND ".join(f"{name} = ?" for name in LABELS)
             found = self._db.execute(f"SELECT id FROM label WHERE {where}", names).fetchone()  # noqa: S608
             if found is None:
-                insert = "INSERT INTO label(provider, model, purpose, server) VALUES(?, ?, ?, ?)"
+                marks = ", ".join("?" * len(LABELS))
+                insert = f"INSERT INTO label({', '.join(LABELS)}) VALUES({marks})"
                 self._db.execute(insert, names)
                 self._known[names] = self._db.last_insert_rowid()
             else:
@@ -170,8 +172,6 @@ def _row(record: Record, label: int) -> tuple[Value, ...]:
         pack(record.conversation),
         pack(record.turn),
         pack(record.run),
-        record.source,
-        record.price_date,
         record.tier,
         record.first_token_ms,
         record.duration_ms,
@@ -203,4 +203,4 @@ def _add(totals: dict[_Key, list[int]], key: _Key, sums: tuple[int, ...]) -> Non
     if known is None:
         totals[key] = list(sums)
     else:
-        totals[key] = [a + b for a, b in zip(known, sums, strict=True)]
+        totals[key] = [min(a + b, MOST_SUM) for a, b in zip(known, sums, strict=True)]

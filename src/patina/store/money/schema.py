@@ -11,7 +11,7 @@ import apsw
 from patina.store.index.errors import DamagedError
 
 APPLICATION: Final = 0x50_61_74_6D
-VERSION: Final = 1
+VERSION: Final = 2
 
 SUMS: Final = (
     "requests",
@@ -25,11 +25,13 @@ SUMS: Final = (
     "estimated",
     "duration_ms",
 )
+LABELS: Final = ("provider", "model", "purpose", "server", "source", "price_date")
 _SUMS: Final = ", ".join(f"{name} INTEGER NOT NULL" for name in SUMS)
 _TABLES: Final = f"""\
 CREATE TABLE label(
     id INTEGER PRIMARY KEY, provider TEXT NOT NULL, model TEXT NOT NULL, purpose TEXT NOT NULL,
-    server TEXT NOT NULL, UNIQUE(provider, model, purpose, server));
+    server TEXT NOT NULL, source TEXT NOT NULL, price_date TEXT NOT NULL,
+    UNIQUE(provider, model, purpose, server, source, price_date));
 CREATE TABLE file(
     name TEXT PRIMARY KEY, inode TEXT NOT NULL, offset INTEGER NOT NULL,
     tail BLOB NOT NULL) WITHOUT ROWID;
@@ -38,9 +40,8 @@ CREATE TABLE entry(
     expires INTEGER NOT NULL, label INTEGER NOT NULL, conversation NOT NULL, turn NOT NULL,
     run NOT NULL, outcome TEXT NOT NULL, held INTEGER, cost INTEGER, input INTEGER NOT NULL,
     output INTEGER NOT NULL, cache_read INTEGER NOT NULL, cache_write INTEGER NOT NULL,
-    reasoning INTEGER NOT NULL, estimated INTEGER NOT NULL, source TEXT NOT NULL,
-    price_date TEXT NOT NULL, tier TEXT NOT NULL, first_token_ms INTEGER,
-    duration_ms INTEGER NOT NULL, rev INTEGER NOT NULL, line NOT NULL);
+    reasoning INTEGER NOT NULL, estimated INTEGER NOT NULL, tier TEXT NOT NULL,
+    first_token_ms INTEGER, duration_ms INTEGER NOT NULL, rev INTEGER NOT NULL, line NOT NULL);
 CREATE INDEX entry_day ON entry(day, at);
 CREATE INDEX entry_conversation ON entry(conversation);
 CREATE INDEX entry_turn ON entry(turn) WHERE turn <> '';

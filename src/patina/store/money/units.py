@@ -7,6 +7,12 @@ _DIGITS: Final = 12
 # Of one request. More than anybody was ever charged for one; 92 of them still fit in 64 bits.
 MOST: Final = Decimal(100_000)
 _MOST_UNITS: Final = int(MOST.scaleb(_DIGITS))
+# Where a sum that is kept stays: above, a database would go on with numbers that are not exact.
+MOST_SUM: Final = 9 * 10**18
+# In SQL `cost` is added up in two parts, since one could be too much for 64 bits.
+SPLIT: Final = 1 << 32
+HIGH: Final = f"sum(cost / {SPLIT})"
+LOW: Final = f"sum(cost % {SPLIT})"
 
 
 def to_units(amount: Decimal, *, up: bool = False) -> int:
@@ -23,6 +29,11 @@ def to_units(amount: Decimal, *, up: bool = False) -> int:
         return 0
     rounding = ROUND_CEILING if up else ROUND_HALF_EVEN
     return int(amount.scaleb(_DIGITS).to_integral_value(rounding))
+
+
+def whole(high: int, low: int) -> int:
+    """Return the sum whose two parts are these."""
+    return high * SPLIT + low
 
 
 def to_amount(units: int) -> Decimal:
