@@ -127,6 +127,8 @@ def test_what_nobody_knows_is_said() -> None:
     standing = Standing(limit=limit(), spent=D(5), unknown=3)
     message, _ = refusal(standing, None)
     assert message.startswith("The daily limit of $5.00 is used up: $5.00 is spent, and 3 requests")
+    one, _ = refusal(Standing(limit=limit(), spent=D(5), unknown=1), None)
+    assert "and 1 request cost nobody knows what" in one
 
 
 @pytest.mark.parametrize(

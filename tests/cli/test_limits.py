@@ -280,6 +280,6 @@ def test_limits_in_a_terminal(near: ModelServer) -> None:
     patina("limits", "set", "turn", "2")
     with terminal("limits", "show", variables={**os.environ, "NO_COLOR": "1"}) as screen:
         assert screen.end() == 0
-    assert "░░░░░░░░░░  daily limit: $0.00 of $17.00 (0%)\r\n" in screen.shown
+    assert "----------  daily limit: $0.00 of $17.00 (0%)\r\n" in screen.shown
     assert "limit of one message: $2.00" in screen.shown
     assert "A model without a price: you are asked." in screen.shown

@@ -147,7 +147,9 @@ async def test_a_warning_is_told_once_whoever_comes_after() -> None:
 
 async def test_a_count_that_cannot_be_does_not_bound_what_follows() -> None:
     """Some count only what was not in their cache."""
-    replies = [[TextDelta("Hi"), Finished("stop", usage=Usage(3, 1))] for _ in range(2)]
+    replies: list[list[Step]] = [
+        [TextDelta("Hi"), Finished("stop", usage=Usage(3, 1))] for _ in range(2)
+    ]
     async with world(*replies, prices=PRICES) as w:
         conversation = w.send("word " * 4_000)
         await w.turn(conversation)

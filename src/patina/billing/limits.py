@@ -110,7 +110,8 @@ def _used(standing: Standing) -> str:
     if standing.held:
         words += f", {fine_text(standing.held)} held for requests that are under way"
     if standing.unknown:
-        words += f", and {standing.unknown} requests cost nobody knows what"
+        requests = "1 request" if standing.unknown == 1 else f"{standing.unknown} requests"
+        words += f", and {requests} cost nobody knows what"
     return words
 
 

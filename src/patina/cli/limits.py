@@ -11,6 +11,7 @@ import click
 from patina.billing.days import local_day
 from patina.cli.context import context
 from patina.cli.output import print_json, print_listing, use_color
+from patina.cli.signs import only_ascii
 from patina.cli.spent import standings as standings_of
 from patina.config.environment import process_environment
 from patina.config.keys import join_key
@@ -171,7 +172,9 @@ def limit_lines(
     for limit in known:
         standing = standings.get((limit.kind, limit.name))
         if standing is None:
-            lines.append(safe_text(f"{bar(0)}  {limit_name(limit)}: {exact_text(limit.amount)}"))
+            lines.append(
+                safe_text(f"{_signs(bar(0))}  {limit_name(limit)}: {exact_text(limit.amount)}")
+            )
             continue
         lines.append(_line(limit_view(standing, billing.warn_at), color=color))
     unknown = {
@@ -184,8 +187,13 @@ def limit_lines(
 
 def _line(view: "LimitView", *, color: bool) -> str:
     codes = {"ok": "32", "warning": "33", "reached": "31"}
-    shown = f"\x1b[{codes[view.state]}m{view.bar}\x1b[0m" if color else view.bar
+    signs = _signs(view.bar)
+    shown = f"\x1b[{codes[view.state]}m{signs}\x1b[0m" if color else signs
     return f"{shown}  {safe_text(view.text)}"
+
+
+def _signs(bar: str) -> str:
+    return bar.translate({ord("█"): "#", ord("░"): "-"}) if only_ascii() else bar
 
 
 def _row(

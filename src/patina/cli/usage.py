@@ -17,6 +17,7 @@ from patina.billing.reports.periods import Period, period
 from patina.billing.reports.shape import Row
 from patina.cli.context import Context, context
 from patina.cli.output import print_json, use_color
+from patina.cli.signs import only_ascii
 from patina.cli.usage_files import STDOUT, opened, write_csv
 from patina.cli.usage_table import Bars, cells, lines
 from patina.cli.usage_titles import titles_of
@@ -163,10 +164,7 @@ def _period(by: GroupBy, since: str | None, until: str | None, now: datetime) ->
 def _bars(chart: bool | None, *, plain: bool) -> Bars:
     if not (sys.stdout.isatty() if chart is None else chart):
         return "none"
-    environ = process_environment()
-    poor = environ.get("NO_COLOR") or environ.get("TERM") == "dumb"
-    encodes = (sys.stdout.encoding or "").lower().startswith("utf")
-    return "ascii" if plain or poor or not encodes else "blocks"
+    return "ascii" if plain or only_ascii() else "blocks"
 
 
 def _with_ledger(run: Context, body: Callable[[Ledger], Awaitable[_Answer]]) -> _Answer:

@@ -20,6 +20,7 @@ from patina.store.layout import device_id
 
 if TYPE_CHECKING:
     from patina.store.money.book import Book
+    from patina.store.money.pen import Pen
 
 # A disk that has not answered for so long is reported; what was handed to it may yet be written.
 _PATIENCE = 60.0
@@ -63,6 +64,7 @@ class FileLedger:
         self._waiting = anyio.Semaphore(_MOST_WAITING)
         self._thread: ThreadPoolExecutor | None = None
         self._book: Book | None = None
+        self._pen: Pen | None = None
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -91,11 +93,27 @@ class FileLedger:
     async def reserve(self, hold: Hold, limits: Sequence[Limit]) -> tuple[Standing, ...]:
         """Write a hold down if it fits; see `Ledger.reserve`."""
         limits = tuple(limits)
-        return await self._run(lambda book: book.reserve(hold, limits))
+
+        def work() -> tuple[Standing, ...]:
+            pen = self._held_pen()
+            if limits or not pen.is_fit:
+                return self._open().reserve(hold, limits)
+            pen.reserve(hold)
+            return ()
+
+        return await self._do(work)
 
     async def settle(self, entry: Entry) -> tuple[Standing, ...]:
         """Write down how a hold ended; see `Ledger.settle`."""
-        return await self._run(lambda book: book.settle(entry))
+
+        def work() -> tuple[Standing, ...]:
+            pen = self._held_pen()
+            if not pen.wrote(entry.id):
+                return self._open().settle(entry)
+            pen.settle(entry, self._now())
+            return ()
+
+        return await self._do(work)
 
     async def standing(self, limits: Sequence[Limit], day: str) -> tuple[Standing, ...]:
         """Return how far limits are used; see `Ledger.standing`."""
@@ -149,6 +167,9 @@ class FileLedger:
         await self._run(lambda book: book.rebuild())
 
     async def _run(self, work: "Callable[[Book], _Answer]") -> _Answer:
+        return await self._do(lambda: work(self._open()))
+
+    async def _do(self, work: Callable[[], _Answer]) -> _Answer:
         async with self._waiting:
             if self._closed:
                 raise StoreFault(
@@ -157,7 +178,7 @@ class FileLedger:
                 )
             self._thread = self._thread or ThreadPoolExecutor(1, "patina-ledger")
             loop = asyncio.get_running_loop()
-            answer = loop.run_in_executor(self._thread, lambda: work(self._open()))
+            answer = loop.run_in_executor(self._thread, work)
             with anyio.move_on_after(_PATIENCE, shield=True):
                 return await answer
         raise StoreFault(
@@ -169,13 +190,23 @@ class FileLedger:
         if self._book is None:
             from patina.store.money.book import Book  # SQLite is loaded in the thread
 
-            device = self._device or device_id(self._state)
+            self._device = self._device or device_id(self._state)
             self._book = Book(
-                self._data, self._state, device, self._files, self._now, self._lock_wait
+                self._data, self._state, self._device, self._files, self._now, self._lock_wait
             )
         return self._book
 
+    def _held_pen(self) -> "Pen":
+        if self._pen is None:
+            from patina.store.money.pen import Pen
+
+            self._device = self._device or device_id(self._state)
+            self._pen = Pen(self._data, self._device, self._files, self._lock_wait)
+        return self._pen
+
     def _close(self) -> None:
+        if self._pen is not None:
+            self._pen.close()
         if self._book is not None:
             self._book.close()
 
