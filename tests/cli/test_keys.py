@@ -251,6 +251,11 @@ def test_the_key_moves_and_is_replaced() -> None:  # M-24
     assert status()["state"] == "locked"
     assert patina("keys", "status").returncode == 0
     assert status(**PHRASE)["state"] == "open"
+    # What a guess costs, for whoever has the file: 64 MiB and three passes of Argon2id.
+    assert (
+        b'"work":{"memory":65536,"passes":3,"lanes":4}'
+        in (home() / "data/secrets.enc").read_bytes()
+    )
     done = patina("keys", "rotate", variables=PHRASE)
     assert "No passphrase was given." in done.stderr
     new = {"PATINA_PASSPHRASE_NEW": "other words"}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from patina.config.files import update_file
-from patina.secrets.envelope import Home
+from patina.secrets.envelope import Home, Work
 from patina.secrets.homes import KeyHomes
 from patina.secrets.key_file import KeyFile
 from patina.secrets.keychain import Keychain
@@ -47,6 +47,7 @@ class Computer:
             self.environ,
             keychain=keychain() if keychain else None,
             ask=self.ask,
+            work=Work(memory=8_192, passes=1),  # what it costs is no matter of these tests
         )
         places = Places(self.file, self.legacy, self.index if index else None)
         return Vault(places, homes, update, self.seen.append)

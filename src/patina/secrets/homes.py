@@ -44,7 +44,8 @@ class NewKey(Struct, frozen=True):
 class KeyHomes:
     """Finds, makes and moves keys. All methods raise `ConfigFault` where that cannot be done.
 
-    `environ` is the process's own, never a file's. Without `keychain` there is none.
+    `environ` is the process's own, never a file's. Without `keychain` there is none. `work` is what
+    a new passphrase costs to try.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class KeyHomes:
         *,
         keychain: Keychain | None = None,
         ask: Ask = ask_nobody,
+        work: Work | None = None,
     ) -> None:
         self.key_file = key_file
+        self._work = work or Work()
         self.keychain = keychain
         self.ask = ask
         self._environ = environ
@@ -101,7 +104,7 @@ class KeyHomes:
             return _marked(home, key)
         if home == "passphrase":
             passphrase = self._new_passphrase(fresh=before == home)
-            salt, work = os.urandom(SALT_BYTES), Work()
+            salt, work = os.urandom(SALT_BYTES), self._work
             return _marked(home, _derive(passphrase, salt, work), salt, work)
         return _marked(home, os.urandom(KEY_BYTES))
 
