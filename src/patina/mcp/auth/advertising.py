@@ -51,7 +51,7 @@ def check_advertised(
         " nobody. So no token from there is sent to it.",
         step="discovery",
         hint="Ask whoever runs it to publish `authorization_servers` in its metadata (RFC 9728), or"
-        " keep a token that is meant for it: `patina mcp token`.",
+        " keep a token that is meant for it: `patina mcp token NAME`.",
     )
 
 
