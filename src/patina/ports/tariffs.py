@@ -12,5 +12,6 @@ class Tariffs(Protocol):
     async def tariff(self, model: ModelRef) -> Tariff:
         """Return what `model` costs now. Not `known` where nobody says.
 
-        Never asks the network and never raises; takes a millisecond or two.
+        Never asks the network and never raises. Takes a millisecond or two, but for the first time
+        after an installation, when the list is made.
         """

@@ -25,6 +25,7 @@ from patina.providers.text import words
 
 FOLDER: Final = "models"
 INFO_SECONDS: Final = 2.0
+TARIFF_SECONDS: Final = 30.0
 LIST_SECONDS: Final = 10.0
 FRESH: Final = timedelta(hours=24)
 
@@ -126,7 +127,9 @@ class Catalog:
     async def tariff(self, place: Place, model: str) -> Tariff:
         """Return what a model costs now, as far as `info` knows. No endpoint is asked."""
         listed, fetched = self._listed(place, model)
-        await self._prepare(place, model)
+        # Money waits for the list, which a slow machine may have to make first: a price that is
+        # not looked up in time would be one that nobody knows.
+        await self._prepare(place, model, TARIFF_SECONDS)
         return self._tariff(place, listed, self._known(place, model), fetched)
 
     async def origin(self) -> Origin:
@@ -160,9 +163,9 @@ class Catalog:
             )
         return self._prices.origin
 
-    async def _prepare(self, place: Place, model: str) -> None:
+    async def _prepare(self, place: Place, model: str, seconds: float = INFO_SECONDS) -> None:
         if place.table(model)[0]:
-            with anyio.move_on_after(INFO_SECONDS):
+            with anyio.move_on_after(seconds):
                 await self._prices.prepare(self._clock.now())
 
     def _listed(self, place: Place, model: str) -> tuple[ModelInfo, str]:
