@@ -127,12 +127,16 @@ class Evidence:
         def watch() -> None:
             while not done.wait(0.01):
                 try:
+                    ours = psutil.Process(pid).cmdline()
                     found = psutil.Process(pid).children(recursive=True)
                 except psutil.Error:
                     continue
                 for child in found:
                     try:
-                        self.children[child.pid] = child.cmdline(), child.environ()
+                        argv, environ = child.cmdline(), child.environ()
+                        # Between fork and exec a child still is the program that starts it.
+                        if argv != ours and child.cmdline() == argv:
+                            self.children[child.pid] = argv, environ
                     except psutil.Error:
                         continue
 
