@@ -1,6 +1,6 @@
 """A report as PDF. It comes with no file of this machine: fonts are the reader's own, or drawn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 from patina.billing.reports import words
@@ -109,16 +109,19 @@ def _sources(sheet: Sheet, sources: Sequence[PriceSource]) -> None:
         Column("Requests", 1.3, right=True),
         Column("Cost", 1.5, right=True),
     )
-    dates: Callable[[PriceSource], str] = lambda each: (  # noqa: E731
-        each.first if each.first == each.last else f"{each.first or 'no date'} to {each.last}"
-    )
     rows = [
         [
             each.source or words.UNKNOWN,
-            dates(each),
+            _dates(each),
             f"{each.requests:,}",
             words.dollars(each.cost, places),
         ]
         for each in sources
     ]
     sheet.table("Where the prices come from", columns, rows, None)
+
+
+def _dates(source: PriceSource) -> str:
+    if source.first == source.last:
+        return source.first
+    return f"{source.first or 'no date'} to {source.last}"

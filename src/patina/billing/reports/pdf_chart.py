@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 # reportlab has no types of its own, and nobody publishes complete ones.
-from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
+from reportlab.pdfgen.canvas import Canvas
 
 from patina.billing.reports import words
 from patina.billing.reports.pdf_fonts import PLAIN, cut, width

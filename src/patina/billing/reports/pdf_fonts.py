@@ -11,12 +11,12 @@ from typing import Final
 from unicodedata import normalize
 
 # reportlab has no types of its own, and nobody publishes complete ones.
-from reportlab.pdfbase.cidfonts import UnicodeCIDFont  # type: ignore[import-untyped]
-from reportlab.pdfbase.pdfmetrics import (  # type: ignore[import-untyped]
+from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+from reportlab.pdfbase.pdfmetrics import (
     registerFont,
     stringWidth,
 )
-from reportlab.pdfbase.ttfonts import TTFont  # type: ignore[import-untyped]
+from reportlab.pdfbase.ttfonts import TTFont
 
 from patina.views.terminal_text import safe_line
 

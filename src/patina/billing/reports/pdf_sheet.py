@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 # reportlab has no types of its own, and nobody publishes complete ones.
-from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
+from reportlab.pdfgen.canvas import Canvas
 
 from patina.billing.reports.pdf_fonts import BOLD, PLAIN, cut, runs, width
 
